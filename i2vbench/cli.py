@@ -1,0 +1,142 @@
+"""The command line: a group whose commands load by name, so that ``--help`` imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from i2vbench import __version__
+from i2vbench.errors import UserError
+
+_COMMANDS = {
+    "run": ("i2vbench.run_commands:run", "Generate, score and show the board."),
+    "generate": ("i2vbench.run_commands:generate", "Make the videos of a suite."),
+    "score": ("i2vbench.run_commands:score", "Score a run, or any folder of videos."),
+    "leaderboard": (
+        "i2vbench.leaderboards.commands:leaderboard",
+        "Rank runs; text, Markdown, CSV, HTML, LaTeX or JSON.",
+    ),
+    "list": ("i2vbench.info_commands:list_names", "List models, metrics, suites or protocols."),
+    "show": ("i2vbench.info_commands:show", "Show what a run is and what it scored."),
+    "check": ("i2vbench.info_commands:check", "Try a model and all metrics on one sample."),
+    "weights": ("i2vbench.weights_commands:weights", "List, fetch, verify or import weights."),
+}
+
+
+class LazyGroup(click.Group):
+    """Commands from :data:`_COMMANDS`; a module is imported when its command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order of use."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command behind a name; None where there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name in the error."""
+        from i2vbench.errors import did_you_mean
+
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            ctx.fail(f"no command {name!r}: {did_you_mean(name, _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of ``--help``, without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={
+        "auto_envvar_prefix": "I2VBENCH",
+        "help_option_names": ["-h", "--help"],
+        "show_default": True,
+    },
+)
+@click.version_option(__version__, prog_name="i2vbench")
+@click.option("--debug", is_flag=True, help="Show tracebacks and log lines of every module.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML file with defaults: {run: {model: static, limit: 4}}.",
+)
+@click.pass_context
+def cli(ctx: click.Context, debug: bool, config: Path | None) -> None:
+    """How good is an image-to-video model, how does it compare, and how sure are we?"""
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(levelname)s: %(message)s" if not debug else "%(name)s %(levelname)s: %(message)s",
+    )
+    ctx.obj = {"debug": debug}
+    if config is not None:
+        ctx.default_map = _read_config(config)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import yaml
+
+    from i2vbench.errors import did_you_mean
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        line = str(error).replace("\n", " ")
+        raise UserError(f"--config {path} is not YAML: {line}") from error
+    if not isinstance(values, dict) or not all(isinstance(v, dict) for v in values.values()):
+        raise UserError(f"--config {path}: accepted is a mapping of commands to options")
+    for command, options in values.items():
+        if command not in _COMMANDS:
+            raise UserError(f"--config {path}: command {did_you_mean(str(command), _COMMANDS)}")
+        known = _option_names(command)
+        for option in options:
+            if str(option).replace("-", "_") not in known:
+                accepted = did_you_mean(str(option), known)
+                raise UserError(f"--config {path}: {command} has no {option!r}: {accepted}")
+    return {
+        command: {str(k).replace("-", "_"): v for k, v in options.items()}
+        for command, options in values.items()
+    }
+
+
+def _option_names(command: str) -> set[str]:
+    module, attribute = _COMMANDS[command][0].split(":")
+    loaded: click.Command = getattr(importlib.import_module(module), attribute)
+    return {parameter.name for parameter in loaded.params if parameter.name}
+
+
+def main() -> None:
+    """Entry point: user errors are one line and exit code 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("\nstopped; repeat the command to go on", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UserError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Which device a run uses."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from i2vbench.errors import UserError
+
+
+def resolve_device(name: str) -> str:
+    """``cpu`` or ``cuda:i`` for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
+
+    Raises:
+        UserError: another word, or a CUDA device that is not there.
+    """
+    if name == "cpu":
+        return "cpu"
+    match = re.fullmatch(r"auto|cuda(?::(\d+))?", name)
+    if match is None:
+        raise UserError(f"--device {name!r}: accepted are auto, cpu, cuda and cuda:i")
+    if name == "auto" and not _may_have_cuda():
+        return "cpu"
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda:0" if count else "cpu"
+    index = int(match[1] or 0)
+    if index >= count:
+        raise UserError(
+            f"--device {name}: this machine has {count or 'no'} CUDA device"
+            f"{'' if count == 1 else 's'}; use --device cpu or auto"
+        )
+    return f"cuda:{index}"
+
+
+def _may_have_cuda() -> bool:
+    """False where the answer is known without importing torch, which takes seconds."""
+    if sys.platform == "darwin":
+        return False
+    if sys.platform == "linux":
+        return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+    return True

@@ -1,0 +1,1 @@
+"""How planned batches are carried out: in this process, or (later) by workers."""

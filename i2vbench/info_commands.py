@@ -1,0 +1,103 @@
+"""``list``, ``show`` and ``check``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(["models", "metrics", "suites", "protocols"]))
+def list_names(kind: str) -> None:
+    """List what can be named: models, metrics, suites or protocols."""
+    from i2vbench.registry import METRICS, MODELS, PROTOCOLS, SUITES
+
+    registries = {"models": MODELS, "metrics": METRICS, "suites": SUITES, "protocols": PROTOCOLS}
+    entries = registries[kind].entries()
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        source = "" if entry.source == "built in" else f" [{entry.source}]"
+        click.echo(f"{entry.name:<{width}}  {entry.summary}{source}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def show(run: Path) -> None:
+    """Show what RUN is, how far it is, its scores and its failures."""
+    from i2vbench.results import load_results
+    from i2vbench.rundir import RunDir
+
+    directory = RunDir.open(run)
+    spec, takes = directory.spec, directory.takes()
+    suite, model, geometry = spec["suite"], spec["model"], spec["geometry"]
+    limit = f", the first {suite['limit']} of" if suite["limit"] else ","
+    click.echo(f"run          {run.name} ({directory.status})")
+    click.echo(
+        f"suite        {suite['name']} {suite['version']}{limit} {suite['num_samples']} samples"
+    )
+    click.echo(f"model        {model['name']} {model['version']}")
+    for key, value in sorted(model["options"].items()):
+        click.echo(f"             {key} = {value}")
+    click.echo(
+        f"clips        {geometry['num_frames']} frames of {geometry['width']}x{geometry['height']} "
+        f"at {geometry['fps']:g} fps, {spec['num_takes']} per sample, seed {spec['seed']}"
+    )
+    failed = [take for take in takes.values() if take.status != "ok"]
+    click.echo(f"takes        {len(takes) - len(failed)} ok, {len(failed)} failed")
+    seconds = sorted(take.seconds for take in takes.values() if take.seconds is not None)
+    if seconds:
+        click.echo(f"generation   {seconds[len(seconds) // 2]:.2f} s per clip (median)")
+    for take in failed:
+        click.echo(f"  failed     {take.id}, take {take.take}: {take.error}")
+    if directory.results_file.is_file():
+        for score in load_results(run).scores:
+            value = "-" if score.value is None else f"{score.value:.4f}"
+            interval = f" [{score.ci95[0]:.4f}, {score.ci95[1]:.4f}]" if score.ci95 else ""
+            count = f"{score.n_scored}/{score.n_expected}"
+            click.echo(
+                f"{score.label:<46} {value:>10}{interval}  n={count} {score.reason}".rstrip()
+            )
+
+
+@click.command()
+@click.option("-m", "--model", default="consisti2v", help="Name, or path/to/file.py:Class.")
+@click.option("-s", "--suite", default="playground", help="Name, folder or manifest.")
+@click.option("-a", "--model-arg", "model_args", multiple=True, metavar="KEY=VALUE")
+@click.option("--device", default="auto", help="auto, cpu or cuda[:i].")
+def check(model: str, suite: str, model_args: Sequence[str], device: str) -> None:
+    """Try a model and every metric on the first two samples, and say what works.
+
+    Nothing is kept. Exit code 1 where the model fails; a metric without weights is only named.
+    """
+    from i2vbench.device import resolve_device
+    from i2vbench.generation import carry_out, plan_run, takes_in_order
+    from i2vbench.model import load_model
+    from i2vbench.run_commands import parse_model_args
+    from i2vbench.scoring import score_run
+    from i2vbench.suites import load_suite
+
+    chosen = resolve_device(device)
+    adapter = load_model(model, parse_model_args(model_args), device=chosen)
+    card = adapter.describe()
+    click.echo(f"model    {card.name} {card.version} on {chosen}")
+    for note in card.notes:
+        click.echo(f"         {note}")
+    loaded = load_suite(suite)
+    click.echo(f"suite    {loaded.name} {loaded.version}, {len(loaded)} samples")
+    plan = plan_run(loaded, adapter.geometry, limit=2, batch_size=2)
+    with tempfile.TemporaryDirectory() as folder:
+        run = carry_out(adapter, plan, Path(folder))
+        failed = [take for take in takes_in_order(run, plan) if take.status != "ok"]
+        for take in failed:
+            click.echo(f"FAILED   {take.id}: {take.error}")
+        if failed:
+            sys.exit(1)
+        click.echo(f"videos   {plan.geometry}: ok")
+        results = score_run(run, plan, card, device=chosen)
+        for result in results.scores:
+            state = "ok" if result.value is not None else result.reason
+            click.echo(f"metric   {result.label}: {state}")

@@ -1,0 +1,195 @@
+"""What can be named on the command line, and where it lives.
+
+Three sources, in order: the built-in tables below ("module:attribute", nothing imported until it is
+used), entry points of installed packages, and ``path/to/file.py:Name``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from i2vbench.errors import UserError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A name with its place and one line about it."""
+
+    name: str
+    target: str
+    summary: str
+    source: str = "built in"
+
+
+class Registry:
+    """Names of one kind."""
+
+    def __init__(self, kind: str, builtin: dict[str, tuple[str, str]]) -> None:
+        """Takes ``name -> (module:attribute, one line)``."""
+        self.kind = kind
+        self._builtin = builtin
+
+    def _installed(self) -> Iterator[EntryPoint]:
+        for point in entry_points(group=f"i2vbench.{self.kind}s"):
+            if point.name in self._builtin:
+                logger.warning(
+                    "%s %r of package %s hides behind the built-in one; its authors must rename it",
+                    self.kind,
+                    point.name,
+                    point.dist.name if point.dist else "?",
+                )
+            else:
+                yield point
+
+    def entries(self) -> list[Entry]:
+        """All names, sorted; imports nothing."""
+        found = [Entry(name=n, target=t, summary=s) for n, (t, s) in self._builtin.items()]
+        for point in self._installed():
+            package = point.dist.name if point.dist else "?"
+            found.append(Entry(name=point.name, target=point.value, summary="", source=package))
+        return sorted(found, key=lambda entry: entry.name)
+
+    def load(self, name: str) -> Any:  # noqa: ANN401
+        """The object behind ``name``.
+
+        Raises:
+            UserError: no such name, file or attribute.
+        """
+        path, _, attribute = name.rpartition(":")
+        if path.endswith(".py"):
+            return _from_file(self.kind, Path(path), attribute)
+        if name in self._builtin:
+            module, attribute = self._builtin[name][0].split(":")
+            return getattr(importlib.import_module(module), attribute)
+        installed = {point.name: point for point in self._installed()}
+        if name not in installed:
+            accepted = did_you_mean(name, [*self._builtin, *installed])
+            raise UserError(
+                f"{self.kind} {name!r} is unknown: {accepted} (or path/to/file.py:Name)"
+            )
+        try:
+            return installed[name].load()
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"{self.kind} {name!r} ({installed[name].value}) does not load: {error}"
+            ) from error
+
+
+def _from_file(kind: str, path: Path, attribute: str) -> Any:  # noqa: ANN401
+    if not path.is_file():
+        raise UserError(f"{kind} file {path} does not exist; give path/to/file.py:Name")
+    module_name = f"i2vbench_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their own module up while the file is still being executed.
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, attribute):
+        public = [n for n in vars(module) if not n.startswith("_")]
+        raise UserError(f"{path} has no {attribute!r}: {did_you_mean(attribute, public)}")
+    return getattr(module, attribute)
+
+
+MODELS = Registry(
+    "model",
+    {
+        "consisti2v": (
+            "i2vbench.models.consisti2v.adapter:ConsistI2V",
+            "ConsistI2V (TMLR 2024): first-frame conditioning, FrameInit; tiny one inside",
+        ),
+        "static": ("i2vbench.models.baselines:Static", "baseline: the first frame, repeated"),
+        "reference": ("i2vbench.models.baselines:Reference", "baseline: the real clip itself"),
+    },
+)
+
+METRICS = Registry(
+    "metric",
+    {
+        "fvd": ("i2vbench.metrics.frechet:FVD", "Fréchet distance of I3D Kinetics-400 logits"),
+        "fid": ("i2vbench.metrics.frechet:FID", "Fréchet distance of frame features"),
+        "is": ("i2vbench.metrics.inception_score:InceptionScore", "inception score of frames"),
+        "clipsim": ("i2vbench.metrics.clipsim:CLIPSIM", "CLIP similarity of frames and prompt"),
+        "lpips_first_frame": (
+            "i2vbench.metrics.lpips:LPIPSFirstFrame",
+            "LPIPS between each frame and the first frame given",
+        ),
+        "lpips_reference": (
+            "i2vbench.metrics.lpips:LPIPSReference",
+            "LPIPS between each frame and the real one",
+        ),
+        "subject_consistency": (
+            "i2vbench.metrics.consistency:SubjectConsistency",
+            "VBench: similarity of each frame with the first and the previous one",
+        ),
+        "background_consistency": (
+            "i2vbench.metrics.consistency:BackgroundConsistency",
+            "VBench: the same formula on image-text features",
+        ),
+        "motion_smoothness": (
+            "i2vbench.metrics.motion:MotionSmoothness",
+            "VBench: error of odd frames interpolated from even ones",
+        ),
+        "temporal_flickering": (
+            "i2vbench.metrics.motion:TemporalFlickering",
+            "VBench: mean difference of neighbouring frames",
+        ),
+        "dynamic_degree": (
+            "i2vbench.metrics.motion:DynamicDegree",
+            "VBench: share of clips with large optical flow",
+        ),
+    },
+)
+
+EXTRACTORS = Registry(
+    "extractor",
+    {
+        "i3d": (
+            "i2vbench.metrics.features.i3d:I3DExtractor",
+            "I3D Kinetics-400, 400 logits a clip",
+        ),
+        "efficientnet-lite0": (
+            "i2vbench.metrics.features.efficientnet:EfficientNetExtractor",
+            "EfficientNet-Lite0 ImageNet, 1280 features and 1000 logits a frame",
+        ),
+        "tiny-clip": (
+            "i2vbench.metrics.features.tiny_clip:TinyCLIPExtractor",
+            "CLIP trained on playground scenes: frame and prompt embeddings",
+        ),
+        "flow": (
+            "i2vbench.metrics.features.flow:FlowExtractor",
+            "optical flow (OpenCV DIS, or RAFT when its weights are there): motion statistics",
+        ),
+    },
+)
+
+SUITES = Registry(
+    "suite",
+    {
+        "playground": (
+            "i2vbench.suites.playground.suite:load",
+            "64 procedural moving scenes with captions and real clips, and 8 photographs",
+        ),
+    },
+)
+
+PROTOCOLS = Registry(
+    "protocol",
+    {
+        "embedded": (
+            "i2vbench.metrics.protocols:EMBEDDED",
+            "every metric with the network that ships inside; not comparable with papers",
+        ),
+    },
+)

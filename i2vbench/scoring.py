@@ -1,0 +1,537 @@
+"""Scoring: clip -> extractors -> metrics, each clip decoded once, each extractor run once on it.
+
+The walk goes through planned batches. What a batch gives is on disk before the next one begins
+(features per clip, one row per clip and metric), so that a killed scoring goes on where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from i2vbench.clip import Clip
+from i2vbench.errors import MissingWeightsError, UnreadableClipError
+from i2vbench.feature_store import FeatureStore, StoredFeatures, extractor_fingerprint
+from i2vbench.files import append_rows, file_sha256, read_rows, write_atomic
+from i2vbench.fingerprint import fingerprint
+from i2vbench.generation import Plan
+from i2vbench.metric import ClipMetric, Example, Extractor, Metric, SetMetric
+from i2vbench.model import Card, Request
+from i2vbench.progress import Progress, SilentProgress
+from i2vbench.protocol import Protocol, load_protocol
+from i2vbench.registry import EXTRACTORS, METRICS
+from i2vbench.reopen import reopen_run
+from i2vbench.results import Results, Score
+from i2vbench.rundir import RunDir, Take
+from i2vbench.sample import Suite
+from i2vbench.statistics import bootstrap_mean_interval
+from i2vbench.video_io import read_video
+
+logger = logging.getLogger(__name__)
+
+NUM_RESAMPLES = 1000
+"""Of every bootstrap interval; a set metric may take fewer where one costs seconds."""
+
+
+@dataclass(kw_only=True)
+class MetricRun:
+    """A metric at work: where its rows go and what it has seen."""
+
+    metric: Metric
+    extractors: tuple[Extractor, ...]
+    fingerprint: str
+    rows_file: Path
+    rows: dict[tuple[str, int], dict[str, Any]]
+    examples: list[Example]
+    """Of a set metric: what its interval resamples; features stay on disk."""
+
+    @property
+    def label(self) -> str:
+        """The title with the networks in brackets."""
+        title = self.metric.title or self.metric.name
+        networks = ", ".join(extractor.label for extractor in self.extractors)
+        return f"{title}({networks})" if networks else title
+
+    def wants(self, request: Request) -> bool:
+        """Whether the request's sample has what the metric needs."""
+        sample = request.sample
+        has = {
+            "prompt": bool(sample.prompt),
+            "first_frame": sample.load_first_frame is not None,
+            "reference": sample.load_reference is not None,
+        }
+        return all(has[need] for need in self.metric.needs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingMetric:
+    """A metric that cannot run here, and why."""
+
+    metric: Metric
+    reason: str
+
+
+def score(
+    run: RunDir | Path | str,
+    *,
+    suite: Suite | str | None = None,
+    metrics: Sequence[str] | None = None,
+    protocol: str | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Results:
+    """Scores a run that :func:`i2vbench.generate` made.
+
+    Args:
+        run: the run, or the path of its directory.
+        suite: its suite, where that was made in Python or has moved; None to load it again.
+        metrics: names; None for all of the protocol.
+        protocol: a name; None for the suite's.
+        device: for the extractors.
+        progress: told of each clip; None for silence.
+
+    Returns:
+        What ``results.json`` holds.
+
+    Raises:
+        UserError: no such run, an unknown metric or protocol, another suite, or the run is in use.
+    """
+    path = run.path if isinstance(run, RunDir) else Path(run)
+    directory, plan, card = reopen_run(path, suite)
+    return score_run(
+        directory,
+        plan,
+        card,
+        metrics=metrics,
+        protocol=protocol,
+        device=device,
+        progress=progress,
+    )
+
+
+def score_run(
+    run: RunDir,
+    plan: Plan,
+    card: Card,
+    *,
+    metrics: Sequence[str] | None = None,
+    protocol: str | None = None,
+    device: str = "cpu",
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Scores the takes of a run and writes ``scores/*.jsonl`` and ``results.json``.
+
+    Args:
+        run: its takes; failed ones and unreadable videos become rows with an error.
+        plan: the requests that the takes answer (suite, geometry, seed).
+        card: of the model.
+        metrics: names; None for all of the protocol.
+        protocol: a name; None for the suite's.
+        device: for the extractors.
+        cache_dir: where features of reference clips are kept for other runs; None for the run's
+            own ``features/``.
+        progress: told of each clip; None for silence.
+
+    Returns:
+        What ``results.json`` holds.
+
+    Raises:
+        UserError: an unknown metric or protocol, or the run is in use.
+    """
+    chosen = load_protocol(protocol or plan.suite.protocol)
+    with run.lock():
+        prepared = _prepare(run, plan, chosen, metrics or chosen.metrics, device)
+        runs = [entry for entry in prepared if isinstance(entry, MetricRun)]
+        stores = _Stores(run, cache_dir, {e.name: e for r in runs for e in r.extractors})
+        _walk(run, plan, chosen, runs, stores, progress or SilentProgress())
+        scores = [
+            _score_of(entry, plan) if isinstance(entry, MetricRun) else _missing(entry)
+            for entry in prepared
+        ]
+        results = _results(run, plan, card, chosen, scores)
+        write_atomic(run.results_file, results.to_json())
+        run.set_status("scored", score_key=score_key(chosen, metrics))
+    return results
+
+
+def score_key(protocol: Protocol, metrics: Sequence[str] | None) -> str:
+    """What was asked for and by which code: equal keys need no second scoring.
+
+    Cheap on purpose (no network is loaded): a hash of the request and of the metrics' sources.
+    """
+    spec = find_spec("i2vbench.metrics")
+    folder = Path(next(iter(spec.submodule_search_locations or ()))) if spec else None
+    sources = sorted(folder.rglob("*.py")) if folder else []
+    return fingerprint(
+        {
+            "protocol": protocol.spec(),
+            "metrics": list(metrics or protocol.metrics),
+            "sources": [file_sha256(source) for source in sources],
+        }
+    )
+
+
+class _Stores:
+    """Where the features of generated and of reference clips lie."""
+
+    def __init__(
+        self, run: RunDir, cache_dir: Path | None, extractors: dict[str, Extractor]
+    ) -> None:
+        self.extractors = extractors
+        own = run.path / "features"
+        self.own = {name: FeatureStore(own, e) for name, e in extractors.items()}
+        self.references = {
+            name: FeatureStore(cache_dir or own, e) for name, e in extractors.items()
+        }
+
+
+def _prepare(
+    run: RunDir, plan: Plan, protocol: Protocol, names: Sequence[str], device: str
+) -> list[MetricRun | MissingMetric]:
+    """The metrics at work, in the order of ``names``; those without weights only named."""
+    loaded: dict[str, Extractor | MissingWeightsError] = {}
+    prepared: list[MetricRun | MissingMetric] = []
+    for name in names:
+        metric: Metric = METRICS.load(name)()
+        for extractor_name in metric.extractors:
+            if extractor_name not in loaded:
+                try:
+                    loaded[extractor_name] = EXTRACTORS.load(extractor_name)(device=device)
+                except MissingWeightsError as error:
+                    loaded[extractor_name] = error
+        found = [loaded[extractor_name] for extractor_name in metric.extractors]
+        problems = [str(e) for e in found if isinstance(e, MissingWeightsError)]
+        if problems:
+            prepared.append(MissingMetric(metric=metric, reason=problems[0]))
+            logger.warning("metric %s is left out: %s", metric.name, problems[0])
+            continue
+        extractors = tuple(e for e in found if isinstance(e, Extractor))
+        digest = metric_fingerprint(metric, extractors, protocol, plan)
+        rows_file = run.path / "scores" / f"{metric.name}-{digest[:8]}.jsonl"
+        prepared.append(
+            MetricRun(
+                metric=metric,
+                extractors=extractors,
+                fingerprint=digest,
+                rows_file=rows_file,
+                rows={(row["id"], row["take"]): row for row in read_rows(rows_file)},
+                examples=[],
+            )
+        )
+    return prepared
+
+
+def metric_fingerprint(
+    metric: Metric, extractors: Sequence[Extractor], protocol: Protocol, plan: Plan
+) -> str:
+    """sha256 of all that makes a metric's number comparable with another run's."""
+    fields: dict[str, Any] = {
+        "metric": metric.name,
+        "version": metric.version,
+        "spec": metric.spec(),
+        "extractors": [extractor_fingerprint(extractor) for extractor in extractors],
+        "protocol": protocol.spec(),
+    }
+    if "reference" in metric.needs:
+        size = (plan.geometry.height, plan.geometry.width) if plan.suite.drawn else None
+        fields["reference_set"] = {
+            "content_sha256": plan.suite.content_sha256,
+            "num_frames": plan.geometry.num_frames,
+            "size": list(size) if size else None,
+        }
+    return fingerprint(fields)
+
+
+def _walk(
+    run: RunDir,
+    plan: Plan,
+    protocol: Protocol,
+    runs: Sequence[MetricRun],
+    stores: _Stores,
+    progress: Progress,
+) -> None:
+    takes = run.takes()
+    total = sum(len(batch) for batch in plan.batches)
+    progress.start("scoring", total)
+    try:
+        for batch in plan.batches:
+            _score_batch(run, batch, takes, protocol, runs, stores)
+            progress.advance(len(batch))
+    finally:
+        progress.finish()
+
+
+def _score_batch(
+    run: RunDir,
+    batch: Sequence[Request],
+    takes: dict[tuple[str, int], Take],
+    protocol: Protocol,
+    runs: Sequence[MetricRun],
+    stores: _Stores,
+) -> None:
+    """Adds the batch to every metric; rows that an earlier scoring left are taken as they are."""
+    opened: dict[tuple[str, int], Example | str] = {}
+    for request in batch:
+        key = (request.sample.id, request.take)
+        opened[key] = _open_example(run, request, takes.get(key), protocol, runs)
+    readable = [example for example in opened.values() if isinstance(example, Example)]
+    failures = _extract(readable, runs, stores)
+    for metric_run in runs:
+        new_rows = []
+        for request in batch:
+            key = (request.sample.id, request.take)
+            if not metric_run.wants(request):
+                continue
+            example = opened[key]
+            problem = example if isinstance(example, str) else _problem(failures, key, metric_run)
+            sha256 = takes[key].sha256 if key in takes else ""
+            row = metric_run.rows.get(key)
+            if row is None or row["error"] or problem or row["sha256"] != sha256:
+                fresh = _row(metric_run, key, sha256, example, problem, stores)
+                if fresh != row:
+                    new_rows.append(fresh)
+                row = metric_run.rows[key] = fresh
+            _take_in(metric_run, row, example, stores)
+        if new_rows:
+            append_rows(metric_run.rows_file, new_rows)
+
+
+def _open_example(
+    run: RunDir,
+    request: Request,
+    take: Take | None,
+    protocol: Protocol,
+    runs: Sequence[MetricRun],
+) -> Example | str:
+    """The clip with its pictures, or one line that says why there is none."""
+    if take is None:
+        return "not generated"
+    if take.status != "ok":
+        return f"not generated: {take.error}"
+    needs = frozenset[str]().union(*(r.metric.needs for r in runs if r.wants(request)))
+    try:
+        clip = _first_frames(read_video(run.resolve(take)), protocol.num_frames)
+        first_frame = request.first_frame if "first_frame" in needs else None
+        reference = None
+        load = request.sample.load_reference
+        if "reference" in needs and load is not None:
+            reference = _first_frames(load(request.geometry), clip.geometry.num_frames)
+            if reference.geometry.num_frames < clip.geometry.num_frames:
+                return (
+                    f"the reference has {reference.geometry.num_frames} frames, "
+                    f"the clip {clip.geometry.num_frames}"
+                )
+    except (UnreadableClipError, OSError) as error:
+        return str(error)
+    return Example(
+        sample_id=request.sample.id,
+        take=request.take,
+        clip=clip,
+        prompt=request.prompt,
+        first_frame=first_frame,
+        reference=reference,
+    )
+
+
+def _first_frames(clip: Clip, num_frames: int | None) -> Clip:
+    if num_frames is None or len(clip.frames) <= num_frames:
+        return clip
+    return Clip(frames=clip.frames[:num_frames], fps=clip.fps)
+
+
+def _problem(
+    failures: dict[tuple[str, int, str], str], key: tuple[str, int], metric_run: MetricRun
+) -> str:
+    for extractor in metric_run.extractors:
+        if (*key, extractor.name) in failures:
+            return failures[(*key, extractor.name)]
+    return ""
+
+
+def _extract(
+    examples: Sequence[Example], runs: Sequence[MetricRun], stores: _Stores
+) -> dict[tuple[str, int, str], str]:
+    """Fills the stores with what is not there yet; (id, take, extractor) -> why one could not."""
+    failures: dict[tuple[str, int, str], str] = {}
+    of_reference = {
+        extractor.name
+        for metric_run in runs
+        if "reference" in metric_run.metric.needs
+        for extractor in metric_run.extractors
+    }
+    for name, extractor in stores.extractors.items():
+        work: dict[str, tuple[FeatureStore, Clip, str, Example]] = {}
+        for example in examples:
+            sides = [(stores.own[name], example.clip)]
+            if name in of_reference and example.reference is not None:
+                sides.append((stores.references[name], example.reference))
+            for store, clip in sides:
+                key = store.key(clip, example.prompt)
+                if not store.has(key):
+                    work[f"{id(store)}/{key}"] = (store, clip, example.prompt, example)
+        # One clip at a time: what a clip's features are must not depend on its neighbours, so that
+        # a resumed scoring gives the same bits.
+        for store, clip, prompt, example in work.values():
+            try:
+                (features,) = extractor.extract([clip], [prompt])
+            except ValueError as error:
+                failures[(example.sample_id, example.take, name)] = str(error)
+            else:
+                store.put(store.key(clip, prompt), features)
+    return failures
+
+
+def _row(
+    metric_run: MetricRun,
+    key: tuple[str, int],
+    sha256: str,
+    example: Example | str,
+    problem: str,
+    stores: _Stores,
+) -> dict[str, Any]:
+    value: float | None = None
+    if isinstance(example, Example) and not problem and isinstance(metric_run.metric, ClipMetric):
+        try:
+            value = metric_run.metric.score_clip(_with_features(example, metric_run, stores))
+        except ValueError as error:
+            problem = str(error)
+    return {"id": key[0], "take": key[1], "sha256": sha256, "value": value, "error": problem}
+
+
+def _take_in(
+    metric_run: MetricRun, row: dict[str, Any], example: Example | str, stores: _Stores
+) -> None:
+    metric = metric_run.metric
+    if isinstance(metric, ClipMetric):
+        if row["value"] is not None:
+            metric.add(row["value"])
+    elif isinstance(example, Example) and not row["error"]:
+        featured = _with_features(example, metric_run, stores)
+        metric.update([featured])
+        metric_run.examples.append(_without_pixels(featured))
+
+
+def _with_features(example: Example, metric_run: MetricRun, stores: _Stores) -> Example:
+    names = [extractor.name for extractor in metric_run.extractors]
+    own = {n: (stores.own[n], stores.own[n].key(example.clip, example.prompt)) for n in names}
+    references = {}
+    if example.reference is not None and "reference" in metric_run.metric.needs:
+        for name in names:
+            store = stores.references[name]
+            references[name] = (store, store.key(example.reference, example.prompt))
+    return Example(
+        sample_id=example.sample_id,
+        take=example.take,
+        clip=example.clip,
+        prompt=example.prompt,
+        first_frame=example.first_frame,
+        reference=example.reference,
+        features=StoredFeatures(own),
+        reference_features=StoredFeatures(references),
+    )
+
+
+def _without_pixels(example: Example) -> Example:
+    """The example with its first frame alone: an interval reads features, memory must not grow."""
+    return Example(
+        sample_id=example.sample_id,
+        take=example.take,
+        clip=Clip(frames=example.clip.frames[:1, :1, :1].copy(), fps=example.clip.fps),
+        prompt=example.prompt,
+        features=example.features,
+        reference_features=example.reference_features,
+    )
+
+
+def _score_of(metric_run: MetricRun, plan: Plan) -> Score:
+    metric = metric_run.metric
+    expected = [(r.sample.id, r.take) for r in plan.requests if metric_run.wants(r)]
+    rows = [metric_run.rows[key] for key in expected]
+    good = [row for row in rows if not row["error"]]
+    value, reason, interval = None, "", None
+    if not expected:
+        reason = f"no sample of the suite has {', '.join(sorted(metric.needs))}"
+    elif not good:
+        reason = f"no clip could be scored; the first error: {rows[0]['error']}"
+    else:
+        try:
+            value = float(metric.compute())
+        except ValueError as error:
+            reason = str(error)
+        else:
+            interval = _interval(metric_run, [row["value"] for row in good])
+    return Score(
+        metric=metric.name,
+        label=metric_run.label,
+        value=value,
+        reason=reason,
+        higher_is_better=metric.higher_is_better,
+        unit=metric.unit,
+        level=metric.level,
+        n_scored=len(good),
+        n_expected=len(expected),
+        ci95=interval,
+        fingerprint=metric_run.fingerprint,
+        warnings=tuple(metric.warnings()),
+    )
+
+
+def _interval(metric_run: MetricRun, values: Sequence[float | None]) -> tuple[float, float] | None:
+    if isinstance(metric_run.metric, SetMetric):
+        return metric_run.metric.interval(metric_run.examples, num_resamples=NUM_RESAMPLES, seed=0)
+    return bootstrap_mean_interval(
+        [value for value in values if value is not None], num_resamples=NUM_RESAMPLES, seed=0
+    )
+
+
+def _missing(missing: MissingMetric) -> Score:
+    metric = missing.metric
+    return Score(
+        metric=metric.name,
+        label=metric.title or metric.name,
+        value=None,
+        reason=missing.reason,
+        higher_is_better=metric.higher_is_better,
+        unit=metric.unit,
+        level=metric.level,
+        n_scored=0,
+        n_expected=0,
+        fingerprint="",
+    )
+
+
+def _results(
+    run: RunDir, plan: Plan, card: Card, protocol: Protocol, scores: Sequence[Score]
+) -> Results:
+    takes = run.takes()
+    states = [
+        takes[key].status if key in takes else "missing"
+        for key in ((r.sample.id, r.take) for r in plan.requests)
+    ]
+    return Results(
+        run=run.path.name,
+        run_fingerprint=run.fingerprint,
+        suite=run.spec["suite"],
+        protocol=f"{protocol.name} {protocol.version}",
+        model={
+            "name": card.name,
+            "version": card.version,
+            "weights": card.weights,
+            "options": dict(card.options),
+            "num_parameters": card.num_parameters,
+            "notes": list(card.notes),
+        },
+        seed=plan.seed,
+        num_takes=plan.num_takes,
+        counts={
+            "expected": len(states),
+            "ok": states.count("ok"),
+            "failed": len(states) - states.count("ok"),
+        },
+        scores=tuple(scores),
+    )

@@ -1,0 +1,230 @@
+"""The scoring engine: counts of passes, failures, fingerprints, stored features."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from i2vbench import registry
+from i2vbench.clip import Clip
+from i2vbench.errors import MissingWeightsError
+from i2vbench.files import read_rows
+from i2vbench.generation import carry_out, plan_run
+from i2vbench.metric import ClipMetric, Example, Extractor, SetMetric
+from i2vbench.protocol import Protocol
+from i2vbench.results import load_results
+from i2vbench.scoring import metric_fingerprint
+from i2vbench.scoring import score_run as score
+from tests.adapters import Drift, Fragile
+
+IDS = ["a", "b", "c", "d", "e"]
+
+
+class MeanColour(Extractor):
+    """The mean of each channel."""
+
+    name = "mean-colour"
+    version = "1"
+    clips_seen = 0
+
+    @property
+    def label(self) -> str:
+        return "mean"
+
+    def spec(self):
+        return {"range": 255}
+
+    def extract(self, clips: Sequence[Clip], prompts: Sequence[str]):
+        type(self).clips_seen += len(clips)
+        return [{"mean": c.frames.mean((0, 1, 2))} for c in clips]
+
+
+class Redness(ClipMetric):
+    name = "redness"
+    title = "Red"
+    version = "1"
+    higher_is_better = True
+    extractors = ("mean-colour",)
+
+    def score_clip(self, example: Example) -> float:
+        return float(example.features["mean-colour"]["mean"][0])
+
+
+class ColourShift(SetMetric):
+    """Distance of mean colours of clips and references."""
+
+    name = "colour_shift"
+    version = "1"
+    higher_is_better = False
+    needs = frozenset({"reference"})
+    extractors = ("mean-colour",)
+
+    def __init__(self) -> None:
+        self.sum = np.zeros(3)
+        self.count = 0
+
+    def update(self, examples):
+        for e in examples:
+            ours = e.features["mean-colour"]["mean"]
+            self.sum += ours - e.reference_features["mean-colour"]["mean"]
+            self.count += 1
+
+    def merge(self, other):
+        self.sum += other.sum
+        self.count += other.count
+
+    def compute(self) -> float:
+        if self.count < 2:
+            raise ValueError(f"needs at least 2 clips, got {self.count}")
+        return float(np.linalg.norm(self.sum / self.count))
+
+    def interval(self, examples, *, num_resamples, seed, confidence=0.95):
+        assert len(examples) == self.count
+        return (0.0, 1.0)
+
+    def warnings(self):
+        return ["a toy"]
+
+
+class Absent(Extractor):
+    name = "absent"
+    version = "1"
+
+    def __init__(self, *, device: str = "cpu") -> None:
+        raise MissingWeightsError("absent.pth is missing")
+
+    label = "absent"
+
+    def spec(self):
+        return {}
+
+    def extract(self, clips, prompts):
+        raise AssertionError
+
+
+class NeedsAbsent(Redness):
+    name = "needs_absent"
+    title = "NeedsAbsent"
+    extractors = ("absent",)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    metrics = {
+        c.name: (f"{__name__}:{c.__name__}", "") for c in (Redness, ColourShift, NeedsAbsent)
+    }
+    extractors = {c.name: (f"{__name__}:{c.__name__}", "") for c in (MeanColour, Absent)}
+    monkeypatch.setattr(registry.METRICS, "_builtin", metrics)
+    monkeypatch.setattr(registry.EXTRACTORS, "_builtin", extractors)
+    protocol = Protocol(name="toy", version="1", source="", metrics=tuple(metrics))
+    monkeypatch.setattr("i2vbench.scoring.load_protocol", lambda name: protocol)
+    MeanColour.clips_seen = 0
+
+
+def made(make_suite, tmp_path, model=None, ids=IDS, **options):
+    model = model or Drift()
+    plan = plan_run(make_suite(ids, **options), model.geometry, batch_size=2)
+    return carry_out(model, plan, tmp_path), plan, model.describe()
+
+
+def test_each_clip_goes_through_an_extractor_once(make_suite, tmp_path):
+    run, plan, card = made(make_suite, tmp_path)
+    results = score(run, plan, card, metrics=["redness", "colour_shift"])
+    assert MeanColour.clips_seen == 2 * len(IDS), "five clips, five references, two metrics"
+    again = score(run, plan, card, metrics=["redness", "colour_shift"])
+    assert MeanColour.clips_seen == 2 * len(IDS), "features come from the disk"
+    assert again == results == load_results(run.path)
+
+
+def test_what_a_score_says(make_suite, tmp_path):
+    run, plan, card = made(make_suite, tmp_path)
+    red, shift = score(run, plan, card, metrics=["redness", "colour_shift"]).scores
+    assert (red.label, red.n_scored, red.n_expected, red.level) == ("Red(mean)", 5, 5, "clip")
+    assert red.ci95 is not None
+    assert red.ci95[0] <= red.value <= red.ci95[1]
+    assert (shift.label, shift.ci95) == ("colour_shift(mean)", (0.0, 1.0))
+    assert shift.warnings == ("a toy",)
+    rows = read_rows(next((run.path / "scores").glob("redness-*")))
+    assert [row["id"] for row in rows] == IDS
+    assert np.mean([row["value"] for row in rows]) == pytest.approx(red.value, rel=1e-12)
+
+
+def test_failed_takes_are_rows_and_counted(make_suite, tmp_path):
+    run, plan, card = made(make_suite, tmp_path, Fragile(), ["a", "bad", "c"])
+    (red,) = score(run, plan, card, metrics=["redness"]).scores
+    assert (red.n_scored, red.n_expected) == (2, 3)
+    rows = read_rows(next((run.path / "scores").glob("redness-*")))
+    assert rows[1]["value"] is None
+    assert "cursed" in rows[1]["error"] or "this sample" in rows[1]["error"]
+
+
+def test_a_damaged_video_costs_itself_and_returns(make_suite, tmp_path):
+    run, plan, card = made(make_suite, tmp_path)
+    path = run.video_path("b", 0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    (red,) = score(run, plan, card, metrics=["redness"]).scores
+    assert (red.n_scored, red.n_expected) == (4, 5)
+    path.write_bytes(whole)
+    (red,) = score(run, plan, card, metrics=["redness"]).scores
+    assert (red.n_scored, red.n_expected) == (5, 5)
+
+
+def test_a_metric_without_weights_stops_no_other(make_suite, tmp_path):
+    run, plan, card = made(make_suite, tmp_path)
+    absent, red = score(run, plan, card, metrics=["needs_absent", "redness"]).scores
+    assert absent.value is None
+    assert absent.reason == "absent.pth is missing"
+    assert red.value is not None
+
+
+def test_samples_without_what_a_metric_needs_do_not_count(make_suite, tmp_path):
+    run, plan, card = made(make_suite, tmp_path, reference=False)
+    (shift,) = score(run, plan, card, metrics=["colour_shift"]).scores
+    assert (shift.value, shift.n_expected) == (None, 0)
+    assert shift.reason == "no sample of the suite has reference"
+
+
+def test_too_few_clips_give_a_reason_and_no_number(make_suite, tmp_path):
+    run, plan, card = made(make_suite, tmp_path, ids=["a"])
+    (shift,) = score(run, plan, card, metrics=["colour_shift"]).scores
+    assert (shift.value, shift.reason) == (None, "needs at least 2 clips, got 1")
+
+
+def test_the_fingerprint_holds_what_changes_a_number(make_suite):
+    plan = plan_run(make_suite(IDS), Drift().geometry)
+    protocol = Protocol(name="toy", version="1", source="", metrics=())
+    extractor = MeanColour()
+
+    def of(metric=None, extractors=(extractor,), protocol=protocol, plan=plan):
+        return metric_fingerprint(metric or ColourShift(), extractors, protocol, plan)
+
+    class Newer(MeanColour):
+        version = "2"
+
+    class NewerMetric(ColourShift):
+        version = "2"
+
+    other_suite = dataclasses.replace(plan.suite, content_sha256="2" * 64)
+    drawn = dataclasses.replace(plan.suite, drawn=True)
+    fingerprints = [
+        of(),
+        of(extractors=(Newer(),)),
+        of(NewerMetric()),
+        of(protocol=dataclasses.replace(protocol, num_frames=3)),
+        of(plan=dataclasses.replace(plan, suite=other_suite)),
+        of(plan=dataclasses.replace(plan, suite=drawn)),
+    ]
+    assert len(set(fingerprints)) == len(fingerprints)
+    assert of(plan=dataclasses.replace(plan, seed=9)) == of(), "the clips' seed is the run's affair"
+
+
+def test_reference_features_are_shared_between_runs(make_suite, tmp_path):
+    cache = tmp_path / "cache"
+    for step in (1, 2):
+        from tests.adapters import DriftOptions
+
+        run, plan, card = made(make_suite, tmp_path, Drift(DriftOptions(step=step)))
+        score(run, plan, card, metrics=["colour_shift"], cache_dir=cache)
+    assert MeanColour.clips_seen == 3 * len(IDS), "two sets of clips, one set of references"
