@@ -119,11 +119,11 @@ def _file_name(name: str) -> str:
 
 
 def pending_batches(run: RunDir, plan: Plan) -> list[tuple[Request, ...]]:
-    """The batches with a take that is missing, failed, or whose video is gone."""
+    """The batches with a take that is missing or failed, or whose video is gone."""
     done = {
         key
         for key, take in run.takes().items()
-        if take.status == "ok" and run.resolve(take).is_file()
+        if take.status == "skipped" or (take.status == "ok" and run.resolve(take).is_file())
     }
     return [
         batch for batch in plan.batches if any((r.sample.id, r.take) not in done for r in batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,8 +47,10 @@ def show(run: Path) -> None:
         f"clips        {geometry['num_frames']} frames of {geometry['width']}x{geometry['height']} "
         f"at {geometry['fps']:g} fps, {spec['num_takes']} per sample, seed {spec['seed']}"
     )
-    failed = [take for take in takes.values() if take.status != "ok"]
-    click.echo(f"takes        {len(takes) - len(failed)} ok, {len(failed)} failed")
+    failed = [take for take in takes.values() if take.status == "failed"]
+    number = Counter(take.status for take in takes.values())
+    skipped = f", {number['skipped']} skipped" if number["skipped"] else ""
+    click.echo(f"takes        {number['ok']} ok, {number['failed']} failed{skipped}")
     seconds = sorted(take.seconds for take in takes.values() if take.seconds is not None)
     if seconds:
         click.echo(f"generation   {seconds[len(seconds) // 2]:.2f} s per clip (median)")

@@ -89,7 +89,7 @@ class Model(ABC):
     """An adapter that turns requests into clips."""
 
     modes: ClassVar[frozenset[str]] = frozenset({"image-to-video"})
-    """Of ``image-to-video`` and ``text-to-video``."""
+    """Of ``image-to-video``, ``text-to-video`` and, for the baseline alone, ``reference``."""
     options_type: ClassVar[type[Options]] = Options
 
     def __init__(

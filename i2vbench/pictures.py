@@ -13,7 +13,9 @@ from i2vbench.clip import Picture
 from i2vbench.errors import UnreadableClipError
 from i2vbench.video_io import check_readable
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+# Not all that Pillow opens: for EPS, for one, it starts another program.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 89_478_485
 """Pillow's own bound, at which it suspects a decompression bomb: 256 MiB of RGB."""
 
@@ -29,7 +31,7 @@ def read_picture(path: Path | str) -> Picture:
     video models are trained on pictures read without. Of an animation, the first picture.
 
     Args:
-        path: a file that Pillow reads.
+        path: JPEG, PNG, WebP, BMP, TIFF, GIF or PPM, by content.
 
     Raises:
         UnreadableClipError: no such file, empty, no picture, truncated, damaged, too large, or of
@@ -41,7 +43,9 @@ def read_picture(path: Path | str) -> Picture:
         with warnings.catch_warnings():
             # Pillow warns of damaged metadata and of large pictures; the pixels decide here.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            # Without this Pillow knows five formats only, and names the others by a KeyError.
+            Image.init()
+            with Image.open(path, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableClipError(
                         f"{path}: {image.width}x{image.height}; accepted are at most "
@@ -55,7 +59,9 @@ def read_picture(path: Path | str) -> Picture:
             f"{path}: more than {2 * MAX_PIXELS:,} pixels; accepted are at most {MAX_PIXELS:,}"
         ) from error
     except UnidentifiedImageError as error:
-        raise UnreadableClipError(f"{path}: no picture that Pillow can read") from error
+        raise UnreadableClipError(
+            f"{path}: no picture; accepted: JPEG, PNG, WebP, BMP, TIFF, GIF, PPM"
+        ) from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableClipError(f"{path}: truncated or damaged ({reason})") from error

@@ -56,7 +56,7 @@ class Results:
     seed: int
     num_takes: int
     counts: Mapping[str, int]
-    """``expected``, ``ok``, ``failed`` takes."""
+    """``expected``, ``ok``, ``failed``, ``skipped`` takes."""
     scores: tuple[Score, ...] = field(default=())
 
     def to_json(self) -> str:

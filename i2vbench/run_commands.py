@@ -370,7 +370,7 @@ def _leave(directory: RunDir, plan: Plan, max_failures: int) -> None:
     """Names the failed takes; exit code 1 where they are more than forgiven, else 0."""
     from i2vbench.generation import takes_in_order
 
-    failed = [take for take in takes_in_order(directory, plan) if take.status != "ok"]
+    failed = [take for take in takes_in_order(directory, plan) if take.status == "failed"]
     for take in failed[:5]:
         click.echo(f"failed: {take.id}, take {take.take}: {take.error}", err=True)
     if len(failed) > 5:

@@ -34,7 +34,7 @@ class Take:
     take: int
     seed: int
     status: str
-    """``ok`` or ``failed``."""
+    """``ok``, ``failed``, or ``skipped`` where the model cannot be asked for this sample."""
     file: str = ""
     """Relative to the run directory; absolute for videos that existed before the run."""
     sha256: str = ""

