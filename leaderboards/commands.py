@@ -1,0 +1,140 @@
+"""``i2vbench leaderboard``, and the files that a run leaves beside its results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from i2vbench.errors import UserError
+
+if TYPE_CHECKING:
+    from i2vbench.results import Results
+
+    from .board import Board
+
+FORMATS = ("text", "md", "csv", "html", "latex", "json")
+# Loaded on use: `i2vbench --help` must import neither pandas nor jinja2.
+_RENDERERS = {
+    "text": ("text", "to_text"),
+    "md": ("markdown", "to_markdown"),
+    "csv": ("csv", "to_csv"),
+    "html": ("html", "to_html"),
+    "latex": ("latex", "to_latex"),
+    "json": ("json", "to_json"),
+}
+_SUFFIXES = {
+    ".txt": "text",
+    ".md": "md",
+    ".csv": "csv",
+    ".html": "html",
+    ".htm": "html",
+    ".tex": "latex",
+    ".json": "json",
+}
+
+
+def render(board: Board, format_name: str) -> str:
+    """The board in one of :data:`FORMATS`."""
+    module, function = _RENDERERS[format_name]
+    return str(getattr(import_module(f".{module}", __package__), function)(board))
+
+
+def render_all(results: Iterable[Results], output_dir: Path) -> str:
+    """Writes ``board.txt``, ``.md``, ``.csv`` and ``.html``; each file is replaced atomically.
+
+    Args:
+        results: at least one run.
+        output_dir: made where it does not exist.
+
+    Returns:
+        The text of ``board.txt``, to print.
+    """
+    from i2vbench.files import write_atomic
+
+    from .board import Board
+
+    board = Board(results)
+    text = render(board, "text")
+    write_atomic(output_dir / "board.txt", text)
+    for suffix in ("md", "csv", "html"):
+        write_atomic(output_dir / f"board.{suffix}", render(board, suffix))
+    return text
+
+
+@click.command("leaderboard")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "--format",
+    type=click.Choice(FORMATS),
+    help="How to print it.  [default: by the suffix of --output, else text]",
+)
+@click.option(
+    "--sort-by",
+    metavar="METRIC",
+    help="The metric that ranks.  [default: the first one of the protocol]",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write instead of printing.",
+)
+def leaderboard(
+    runs: tuple[Path, ...], format: str | None, sort_by: str | None, output: Path | None
+) -> None:
+    """Rank runs side by side.
+
+    RUN is a run directory, a results.json or a folder of runs, which is searched to any depth. Runs
+    of another suite, limit or protocol stand in a table of their own that says why.
+    """
+    from .board import Board
+    from .runs import find_runs
+
+    found = find_runs(runs)
+    for path in found.unscored:
+        click.echo(f"{path} is not scored yet and left out: `i2vbench score {path}`", err=True)
+    board = Board(found.results, sort_by=sort_by)
+    format_name = format or _format_of(output)
+    if output is None:
+        _print(board, format_name)
+    else:
+        _write(board, format_name, output)
+
+
+def _format_of(output: Path | None) -> str:
+    if output is None:
+        return "text"
+    if output.suffix.lower() not in _SUFFIXES:
+        accepted = ", ".join(_SUFFIXES)
+        raise UserError(
+            f"--output {output}: the suffix does not say the format; accepted: {accepted}, "
+            "or give --format"
+        )
+    return _SUFFIXES[output.suffix.lower()]
+
+
+def _write(board: Board, format_name: str, output: Path) -> None:
+    from i2vbench.files import write_atomic
+
+    try:
+        write_atomic(output, render(board, format_name))
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written: {error.strerror}") from error
+    click.echo(f"{output}: {board.summary}", err=True)
+
+
+def _print(board: Board, format_name: str) -> None:
+    if format_name != "text":
+        click.echo(render(board, format_name), nl=False)
+        return
+    import shutil
+    import sys
+
+    from .text import to_text
+
+    width = min(max(shutil.get_terminal_size((110, 24)).columns, 80), 120)
+    click.echo(to_text(board, width=width, color=sys.stdout.isatty()), nl=False)

@@ -1,0 +1,118 @@
+"""A board as pandas frames: long for analysis, wide as it is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypedDict
+
+import pandas as pd
+
+from .formatting import clean
+from .table import Row, Table
+
+if TYPE_CHECKING:
+    from .board import Board
+
+_TYPES = {
+    "value": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "higher_is_better": "boolean",
+    "rank": "Int64",
+    "limit": "Int64",
+}
+
+
+class Record(TypedDict):
+    """A row of the long frame."""
+
+    table: int
+    """From 1; only rows of one table and label compare."""
+    row: str
+    """The name on the board."""
+    model: str
+    run: str
+    role: str
+    metric: str
+    label: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_scored: int
+    n_expected: int
+    reason: str
+    """Why there is no value."""
+    higher_is_better: bool | None
+    unit: str
+    level: str
+    partial: bool
+    """Of the run or of this score."""
+    standing: str
+    """``best``, ``tied`` or empty."""
+    rank: int | None
+    """Of the run in its table."""
+    suite: str
+    suite_version: str
+    suite_sha256: str
+    limit: int | None
+    protocol: str
+    seed: int
+    num_takes: int
+    metric_fingerprint: str
+    run_fingerprint: str
+
+
+def long_frame(board: Board) -> pd.DataFrame:
+    """One row per run and metric; the columns are the fields of :class:`Record`."""
+    records = [
+        record
+        for number, table in enumerate(board.tables, start=1)
+        for row in table.rows
+        for record in _records(number, table, row)
+    ]
+    return pd.DataFrame(records, columns=list(Record.__annotations__)).astype(_TYPES)
+
+
+def _records(number: int, table: Table, row: Row) -> Iterator[Record]:
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        low, high = cell.interval or (None, None)
+        yield {
+            "table": number,
+            "row": row.name,
+            "model": clean(row.results.model.get("name", "")),
+            "run": clean(row.results.run),
+            "role": row.role,
+            "metric": column.key.metric,
+            "label": column.label,
+            "value": cell.value,
+            "ci_low": low,
+            "ci_high": high,
+            "n_scored": cell.num_scored,
+            "n_expected": cell.num_expected,
+            "reason": cell.reason,
+            "higher_is_better": column.higher_is_better,
+            "unit": column.unit,
+            "level": column.level,
+            "partial": bool(table.partial_words(row)) or cell.partial,
+            "standing": cell.standing,
+            "rank": row.rank,
+            "suite": table.key.suite,
+            "suite_version": table.key.version,
+            "suite_sha256": table.key.content_sha256,
+            "limit": table.key.limit,
+            "protocol": table.key.protocol,
+            "seed": row.results.seed,
+            "num_takes": row.results.num_takes,
+            "metric_fingerprint": column.key.fingerprint,
+            "run_fingerprint": row.results.run_fingerprint,
+        }
+
+
+def wide_frame(table: Table) -> pd.DataFrame:
+    """The values of one table: a row per run, a column per metric, NaN where there is no score."""
+    return pd.DataFrame(
+        [[cell.value for cell in row.cells] for row in table.rows],
+        index=pd.Index([row.name for row in table.rows], name="row"),
+        columns=[column.label for column in table.columns],
+        dtype="float64",
+    )
