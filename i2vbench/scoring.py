@@ -29,7 +29,6 @@ from i2vbench.sample import Suite
 from i2vbench.statistics import bootstrap_mean_interval
 from i2vbench.video_io import read_video
 
-
 NUM_RESAMPLES = 1000
 """Of every bootstrap interval; a set metric may take fewer where one costs seconds."""
 
@@ -366,7 +365,7 @@ def _score_of(metric_run: MetricRun, plan: Plan) -> Score:
         except ValueError as error:
             reason = str(error)
         else:
-            interval = _interval(metric_run, [row["value"] for row in good])
+            interval = _interval(metric_run, good)
     return Score(
         metric=metric.name,
         label=metric_run.label,
@@ -383,12 +382,15 @@ def _score_of(metric_run: MetricRun, plan: Plan) -> Score:
     )
 
 
-def _interval(metric_run: MetricRun, values: Sequence[float | None]) -> tuple[float, float] | None:
+def _interval(metric_run: MetricRun, rows: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
     if isinstance(metric_run.metric, SetMetric):
         return metric_run.metric.interval(metric_run.examples, num_resamples=NUM_RESAMPLES, seed=0)
-    return bootstrap_mean_interval(
-        [value for value in values if value is not None], num_resamples=NUM_RESAMPLES, seed=0
-    )
+    # The takes of a sample are not independent: the bootstrap resamples samples.
+    by_sample: dict[str, list[float]] = {}
+    for row in rows:
+        by_sample.setdefault(row["id"], []).append(row["value"])
+    means = [sum(values) / len(values) for values in by_sample.values()]
+    return bootstrap_mean_interval(means, num_resamples=NUM_RESAMPLES, seed=0)
 
 
 def _missing(missing: MissingMetric) -> Score:

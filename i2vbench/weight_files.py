@@ -41,6 +41,8 @@ _FILES = (
     WeightFile(
         name="i3d-k400",
         file="i3d-k400.safetensors",
+        size=25_474_320,
+        sha256="bba36187d216089f0ec124da9f9a47cd3aeee3e86a6e010260e526272436f12b",
         licence="Apache-2.0",
         used_by=("fvd",),
         embedded=f"{_FEATURES}/i3d-k400.safetensors",
@@ -57,6 +59,8 @@ _FILES = (
     WeightFile(
         name="tiny-clip",
         file="tiny-clip/model.safetensors",
+        size=3_812_762,
+        sha256="1ba773f33f2d5abd97a64eab795af101d58ccfd4c192de18ebffd2e2d41d505b",
         licence="Apache-2.0",
         used_by=("clipsim", "background_consistency"),
         embedded=f"{_FEATURES}/tiny-clip/model.safetensors",

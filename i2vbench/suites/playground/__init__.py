@@ -1,0 +1,1 @@
+"""Procedural moving scenes with captions, and a few photographs."""

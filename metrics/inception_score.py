@@ -1,0 +1,234 @@
+"""Inception score of frames: whether each shows one thing, and the set shows many.
+
+T. Salimans et al.: Improved Techniques for Training GANs, NeurIPS 2016.
+
+    IS = exp( mean over frames of KL(p(y|x) || p(y)) )
+
+Letters: N frames, K classes, C clips, S splits, R resamples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from i2vbench.metric import Example, SetMetric
+
+from .feature_set import Array, as_array, check_finite
+
+MIN_CLIPS_FOR_INTERVAL = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClassSums:
+    """All that an inception score needs of any number of frames, in float64."""
+
+    num_frames: float
+    probabilities: Array
+    """(K,): sum of p(y|x) over the frames."""
+    negative_entropy: float
+    """Sum over frames and classes of p log p, <= 0."""
+
+    def __add__(self, other: ClassSums) -> ClassSums:
+        return ClassSums(
+            num_frames=self.num_frames + other.num_frames,
+            probabilities=self.probabilities + other.probabilities,
+            negative_entropy=self.negative_entropy + other.negative_entropy,
+        )
+
+    def score(self) -> float:
+        """exp(mean p log p - sum of q log q), q the mean of p; in [1, K]."""
+        return float(
+            scores_of_sums(
+                np.array([self.num_frames]),
+                self.probabilities[None],
+                np.array([self.negative_entropy]),
+            )[0]
+        )
+
+
+def class_sums(logits_NK: object) -> ClassSums:
+    """Sums over the softmax of ``logits_NK``, an array or tensor (N, K) of finite floats.
+
+    Raises:
+        ValueError: not (N, K), or a value that is not finite.
+    """
+    logits = as_array(logits_NK)
+    if logits.ndim != 2:
+        raise ValueError(f"logits must be (N, K), got {logits.shape}")
+    check_finite("logits", logits)
+    shifted_NK = logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
+    # The logarithm before the exponential: a class of probability 0 adds 0, not NaN.
+    log_p_NK = shifted_NK - np.log(np.exp(shifted_NK).sum(axis=1, keepdims=True))
+    p_NK = np.exp(log_p_NK)
+    return ClassSums(
+        num_frames=float(len(logits)),
+        probabilities=p_NK.sum(axis=0),
+        negative_entropy=float((p_NK * log_p_NK).sum()),
+    )
+
+
+def scores_of_sums(frames_R: Array, probabilities_RK: Array, negative_entropy_R: Array) -> Array:
+    """Inception scores of several sets, from the sums in :class:`ClassSums`."""
+    marginal_RK = probabilities_RK / frames_R[:, None]
+    log_marginal_RK = np.log(np.where(marginal_RK > 0, marginal_RK, 1.0))
+    divergence_R = negative_entropy_R / frames_R - (marginal_RK * log_marginal_RK).sum(axis=1)
+    scores: Array = np.exp(np.maximum(divergence_R, 0.0))
+    return scores
+
+
+def inception_score(logits_NK: object) -> float:
+    """Inception score of all rows together (one split).
+
+    Args:
+        logits_NK: what goes into the softmax, array or tensor (N, K), finite.
+
+    Returns:
+        In [1, K]: 1 if all rows are alike, K if each names one class and all classes occur equally.
+
+    Raises:
+        ValueError: no rows, not (N, K), or a value that is not finite.
+
+    >>> round(inception_score([[100.0, 0.0], [0.0, 100.0]]), 6)
+    2.0
+    """
+    sums = class_sums(logits_NK)
+    if sums.num_frames == 0:
+        raise ValueError("inception score: no rows")
+    return sums.score()
+
+
+class InceptionScore(SetMetric):
+    """Inception score over all frames of all clips.
+
+    The field's 10 splits are meant for 50,000 pictures: the score of a split is bounded by how many
+    distinct frames it has, so small sets are scored in one piece. With ``splits`` more, a clip
+    belongs to a split by the hash of its id and take, whatever the order of arrival, and the mean
+    of the splits' scores is reported.
+    """
+
+    name = "is"
+    title = "IS"
+    version = "1"
+    higher_is_better = True
+    extractors = ("efficientnet-lite0",)
+
+    def __init__(self, *, splits: int = 1) -> None:
+        """Starts with nothing added.
+
+        Raises:
+            ValueError: ``splits`` is not positive.
+        """
+        if splits < 1:
+            raise ValueError(f"is: splits must be at least 1, got {splits!r}")
+        self.splits = splits
+        self._sums: list[ClassSums | None] = [None] * splits
+
+    def spec(self) -> dict[str, Any]:
+        """Number of splits."""
+        return {"splits": self.splits, "array": "logits"}
+
+    def update(self, examples: Sequence[Example]) -> None:
+        """Adds the frames of clips.
+
+        Raises:
+            ValueError: a logit is not finite; that clip and those after it are not added.
+        """
+        for example in examples:
+            clip = f"{example.sample_id}/{example.take}"
+            try:
+                sums = self._sums_of(example)
+            except ValueError as error:
+                raise ValueError(
+                    f"sample {example.sample_id!r} take {example.take}: {error}"
+                ) from error
+            self._add(_split_of(clip, self.splits), sums)
+
+    def update_features(self, logits_NK: object, *, clip: str = "") -> None:
+        """Adds rows of logits without a clip; all of them go to the split of the name ``clip``.
+
+        Raises:
+            ValueError: not (N, K), or a value that is not finite.
+        """
+        self._add(_split_of(clip, self.splits), class_sums(logits_NK))
+
+    def merge(self, other: Self) -> None:
+        """Adds the other's sums.
+
+        Raises:
+            ValueError: it has another number of splits.
+        """
+        if other.splits != self.splits:
+            raise ValueError(f"is: {other.splits} splits do not merge into {self.splits}")
+        for split, sums in enumerate(other._sums):
+            if sums is not None:
+                self._add(split, sums)
+
+    def compute(self) -> float:
+        """The mean score of the splits.
+
+        Raises:
+            ValueError: a split got no frames.
+        """
+        filled = [sums for sums in self._sums if sums is not None]
+        if len(filled) < self.splits:
+            raise ValueError(f"is: {self.splits - len(filled)} of {self.splits} splits are empty")
+        return float(np.mean([sums.score() for sums in filled]))
+
+    def warnings(self) -> list[str]:
+        """Whether there are fewer frames than classes, and so a lower ceiling."""
+        filled = [sums for sums in self._sums if sums is not None]
+        smallest = min(filled, key=lambda sums: sums.num_frames, default=None)
+        if smallest is None or smallest.num_frames >= len(smallest.probabilities):
+            return []
+        return [
+            f"{smallest.num_frames:.0f} frames in the smallest split for "
+            f"{len(smallest.probabilities)} classes; biased downward, compare only with the same "
+            "number of clips"
+        ]
+
+    def interval(
+        self,
+        examples: Sequence[Example],
+        *,
+        num_resamples: int,
+        seed: int,
+        confidence: float = 0.95,
+    ) -> tuple[float, float] | None:
+        """Bootstrap interval over clips, all frames of a clip together.
+
+        Fewer distinct clips make a resample less diverse: its mean shortfall is added back, as
+        :meth:`FrechetMetric.interval` takes off its excess. None with several splits.
+        """
+        if len(examples) < MIN_CLIPS_FOR_INTERVAL or self.splits > 1:
+            return None
+        sums = [self._sums_of(example) for example in examples]
+        rng = np.random.default_rng(seed)
+        counts_RC = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), num_resamples)
+        weights_RC = np.concatenate([np.ones((1, len(sums))), counts_RC])
+        scores_R = scores_of_sums(
+            weights_RC @ np.array([each.num_frames for each in sums]),
+            weights_RC @ np.stack([each.probabilities for each in sums]),
+            weights_RC @ np.array([each.negative_entropy for each in sums]),
+        )
+        value, resampled = scores_R[0], scores_R[1:]
+        tail = 50.0 * (1.0 - confidence)
+        low, high = np.percentile(resampled, [tail, 100.0 - tail]) + value - resampled.mean()
+        return max(1.0, float(low)), float(high)
+
+    def _sums_of(self, example: Example) -> ClassSums:
+        (extractor,) = self.extractors
+        return class_sums(example.features[extractor]["logits"])
+
+    def _add(self, split: int, sums: ClassSums) -> None:
+        if sums.num_frames:
+            before = self._sums[split]
+            self._sums[split] = sums if before is None else before + sums
+
+
+def _split_of(clip: str, splits: int) -> int:
+    return int.from_bytes(hashlib.sha256(clip.encode()).digest()[:8]) % splits

@@ -1,0 +1,1 @@
+"""What makes videos: the bundled ConsistI2V, adapters for others, baselines."""

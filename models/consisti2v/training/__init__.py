@@ -1,0 +1,1 @@
+"""Training of the bundled tiny ConsistI2V on procedural scenes."""

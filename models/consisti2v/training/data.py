@@ -1,0 +1,185 @@
+"""Training data: procedural scenes by the thousand, drawn when they are needed.
+
+Item `i` of every stream is a function of `i` alone, so that any number of workers and any resumed
+run see the same data. Training seeds start at `TRAIN_SEED_START`; the suite's test seeds and the
+validation seeds lie below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from i2vbench.suites.playground.captions import NUM_PHRASINGS, caption
+from i2vbench.suites.playground.rendering import render
+from i2vbench.suites.playground.scenes import scene_from_seed
+from i2vbench.suites.playground.seeds import TRAIN_SEED_START
+
+STRIDES = (1, 5)
+"""Published range of the frame stride, both ends included."""
+
+
+class SceneFrames(Dataset[torch.Tensor]):
+    """Batches of frames, uint8 (N, 3, H, W): scenes, and crops of pictures if there are any."""
+
+    def __init__(
+        self,
+        batch_size: int,
+        size_px: int,
+        pictures: Sequence[Path] = (),
+        picture_share: float = 0.2,
+    ) -> None:
+        self._batch_size = batch_size
+        self._size_px = size_px
+        self._pictures = [_read_picture(path) for path in pictures]
+        self._picture_share = picture_share if pictures else 0.0
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        rng = np.random.Generator(np.random.PCG64((index, 1)))
+        frames: list[np.ndarray] = []
+        num_crops = round(self._batch_size * self._picture_share)
+        frames.extend(self._crop(rng) for _ in range(num_crops))
+        seed = TRAIN_SEED_START + index * self._batch_size
+        while len(frames) < self._batch_size:
+            video = render(
+                scene_from_seed(seed),
+                4,
+                self._size_px,
+                self._size_px,
+                frame_stride=float(rng.uniform(5.0, 20.0)),
+            )
+            frames.extend(video)
+            seed += 1
+        return (
+            torch.from_numpy(np.stack(frames[: self._batch_size])).permute(0, 3, 1, 2).contiguous()
+        )
+
+    def _crop(self, rng: np.random.Generator) -> np.ndarray:
+        picture = self._pictures[int(rng.integers(len(self._pictures)))]
+        side = int(rng.integers(self._size_px, min(picture.shape[:2]) + 1))
+        top = int(rng.integers(picture.shape[0] - side + 1))
+        left = int(rng.integers(picture.shape[1] - side + 1))
+        crop = picture[top : top + side, left : left + side]
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        size = (self._size_px, self._size_px)
+        return np.asarray(
+            cv2.resize(np.ascontiguousarray(crop), size, interpolation=cv2.INTER_AREA)
+        )
+
+
+class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
+    """Clips uint8 (T, 3, H, W) with caption and frame stride, one per index."""
+
+    def __init__(
+        self,
+        num_frames: int = 16,
+        size_px: int = 64,
+        *,
+        first_seed: int = TRAIN_SEED_START,
+        stride: int | None = None,
+    ) -> None:
+        self._num_frames = num_frames
+        self._size_px = size_px
+        self._first_seed = first_seed
+        self._stride = stride
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str, int]:
+        rng = np.random.Generator(np.random.PCG64((index, 2)))
+        scene = scene_from_seed(self._first_seed + index)
+        stride = self._stride or int(rng.integers(STRIDES[0], STRIDES[1] + 1))
+        video = render(scene, self._num_frames, self._size_px, self._size_px, float(stride))
+        text = caption(scene, int(rng.integers(NUM_PHRASINGS * 16)))
+        return torch.from_numpy(video).permute(0, 3, 1, 2).contiguous(), text, stride
+
+
+class SceneFramePairs:
+    """Two frames of a scene and its caption, from a pool that is drawn once and held in memory."""
+
+    _TIMES = 4
+    """Frames kept of each scene, spread over the reference clip."""
+
+    def __init__(
+        self, num_scenes: int, size_px: int, *, first_seed: int = TRAIN_SEED_START
+    ) -> None:
+        self._scenes = [scene_from_seed(first_seed + index) for index in range(num_scenes)]
+        self._frames = np.empty((num_scenes, self._TIMES, size_px, size_px, 3), np.uint8)
+        for index, scene in enumerate(self._scenes):
+            self._frames[index] = render(
+                scene, self._TIMES, size_px, size_px, frame_stride=45 / (self._TIMES - 1)
+            )
+
+    def batch(self, step: int, size: int, seed: int) -> tuple[torch.Tensor, list[str]]:
+        """Returns frames uint8 (size, 2, 3, H, W), the earlier one first, and captions."""
+        rng = np.random.Generator(np.random.PCG64((seed, step, 3)))
+        chosen = rng.choice(len(self._scenes), size, replace=size > len(self._scenes))
+        # One pair of times for the whole batch: their distance must not give a caption away.
+        first = int(rng.integers(self._TIMES - 2))
+        second = int(rng.integers(first + 2, self._TIMES))
+        frames = (
+            torch.from_numpy(self._frames[chosen][:, [first, second]])
+            .permute(0, 1, 4, 2, 3)
+            .contiguous()
+        )
+        return frames, [
+            caption(self._scenes[index], int(rng.integers(NUM_PHRASINGS * 16))) for index in chosen
+        ]
+
+
+def caption_of(index: int) -> str:
+    """Returns the caption of training scene `index` in its own wording."""
+    return caption(scene_from_seed(TRAIN_SEED_START + index))
+
+
+def stream(
+    dataset: Dataset[torch.Tensor], start: int, stop: int, num_workers: int
+) -> Iterator[torch.Tensor]:
+    """Yields items `start` to `stop - 1` of a dataset whose items are whole batches."""
+    loader: DataLoader[torch.Tensor] = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None,
+        worker_init_fn=_one_thread,
+    )
+    return iter(loader)
+
+
+def to_unit_range(frames_uint8: torch.Tensor) -> torch.Tensor:
+    """Returns float32 frames in [-1, 1]."""
+    return frames_uint8.float() / 127.5 - 1.0
+
+
+def find_pictures(folder: Path | None) -> list[Path]:
+    """Returns the JPEG and PNG files of a folder, sorted; none for None.
+
+    Raises:
+        ValueError: If the folder holds none.
+    """
+    if folder is None:
+        return []
+    found = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")
+    )
+    if not found:
+        raise ValueError(f"no .jpg or .png file in {folder}")
+    return found
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError(f"cannot read the picture {path}")
+    return np.asarray(picture[..., ::-1])
+
+
+def _one_thread(worker: int) -> None:
+    del worker
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

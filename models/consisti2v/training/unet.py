@@ -1,0 +1,366 @@
+"""Trains the tiny video UNet by the recipe of ConsistI2V (TMLR 2024, arXiv:2402.04324).
+
+Kept: noise shared between frames (PYoCo), linear betas, one timestep per clip, epsilon loss on
+frames 1..T-1, text and first frame each dropped one time in ten, frame stride as a condition,
+AdamW. Changed, because this network starts from nothing rather than from Stable Diffusion: a larger
+rate with warm-up and cosine, EMA weights, alphas at one half, and, on request, a loss weight.
+
+Shapes: B clips, C latent channels, T frames, H, W latent size, L tokens, D text width.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from i2vbench.models.consisti2v.training.data import SceneClips
+from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, LatentPool
+from i2vbench.models.consisti2v.training.parallel import Team
+from i2vbench.models.consisti2v.training.progress import (
+    Ema,
+    learning_rate,
+    load_state,
+    log_numbers,
+    save_state,
+    set_learning_rate,
+    step_generator,
+)
+from i2vbench.models.consisti2v.unet import ConsistI2VUNet
+
+_log = logging.getLogger(__name__)
+
+UNET_CONFIG: dict[str, Any] = {
+    "sample_size": 16,
+    "in_channels": 4,
+    "out_channels": 4,
+    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    "block_out_channels": [64, 96],
+    "layers_per_block": 1,
+    "attention_head_dim": [2, 3],
+    "cross_attention_dim": 128,
+    "norm_num_groups": 16,
+    "use_temporal": True,
+    "n_frames": 16,
+    "n_temp_heads": 4,
+    "first_frame_condition_mode": "concat",
+    "augment_temporal_attention": True,
+    "temp_pos_embedding": "rotary",
+    "use_frame_stride_condition": True,
+}
+NUM_TIMESTEPS = 1000
+BETAS = (0.00085, 0.012)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UNetTraining:
+    """Options of the UNet's training; the comments name the published values that differ."""
+
+    steps: int = 4500
+    batch_size: int = 4
+    peak_rate: float = 8e-4  # published: 5e-5, constant, on pretrained weights
+    warmup_steps: int = 150  # published: 0
+    weight_decay: float = 1e-2
+    max_grad_norm: float = 0.5
+    ema_decay: float = 0.998  # published: no EMA
+    text_dropout: float = 0.1
+    image_dropout: float = 0.1
+    noise_alpha: float = 1.0
+    """Share of noise that frames have in common: alpha^2 / (1 + alpha^2)."""
+    initial_alpha: float = 0.5  # published: 1
+    loss_weight: str = "uniform"
+    """"uniform" as published, or "root-v": sqrt(1 + 1/SNR), which cares more for motion."""
+    prediction: str = "epsilon"
+    """What is predicted: "epsilon" as published, or "v_prediction" (arXiv:2202.00512).
+
+    At high noise an epsilon network has to return its input to three digits before the first frame
+    makes a difference; a network of this size does not get there and its frames drift in colour.
+    Velocity at high noise is the negative of the clip itself, which attention can copy from the
+    first frame.
+    """
+    pool_size: int = 600
+    renewals_per_step: int = 1
+    size_px: int = 64
+    seed: int = 0
+    save_every: int = 100
+    bf16: bool = True
+
+    def __post_init__(self) -> None:
+        if self.loss_weight not in ("uniform", "root-v"):
+            raise ValueError(f"loss_weight={self.loss_weight!r}; accepted: 'uniform', 'root-v'")
+        if self.prediction not in ("epsilon", "v_prediction"):
+            raise ValueError(f"prediction={self.prediction!r}; accepted: 'epsilon', 'v_prediction'")
+
+
+class NoiseSchedule:
+    """Linear betas, as the published scheduler configuration has them."""
+
+    def __init__(self) -> None:
+        self.alpha_bar = torch.cumprod(1.0 - torch.linspace(*BETAS, NUM_TIMESTEPS), dim=0)
+
+    def add_noise(
+        self, clean: torch.Tensor, noise: torch.Tensor, t_B: torch.Tensor
+    ) -> torch.Tensor:
+        """Returns sqrt(a_t) * clean + sqrt(1 - a_t) * noise, one t per clip."""
+        a = self.alpha_bar[t_B].view(-1, *[1] * (clean.dim() - 1))
+        return a.sqrt() * clean + (1.0 - a).sqrt() * noise
+
+    def velocity(self, clean: torch.Tensor, noise: torch.Tensor, t_B: torch.Tensor) -> torch.Tensor:
+        """Returns sqrt(a_t) * noise - sqrt(1 - a_t) * clean, one t per clip."""
+        a = self.alpha_bar[t_B].view(-1, *[1] * (clean.dim() - 1))
+        return a.sqrt() * noise - (1.0 - a).sqrt() * clean
+
+    def root_v_weight(self, t_B: torch.Tensor) -> torch.Tensor:
+        """Returns sqrt(1 + 1/SNR), which is the root of 1 / a_t, per clip, (B,).
+
+        The uniform epsilon loss weighs an error of the predicted clip by the SNR, which is below
+        0.01 where a clip's motion is decided. 1 + 1/SNR (the velocity loss) would lift these steps
+        a hundredfold; its root is between.
+        """
+        return self.alpha_bar[t_B].rsqrt()
+
+
+def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator) -> torch.Tensor:
+    """Returns PYoCo's noise (B, C, T, H, W): frames share alpha^2 / (1 + alpha^2) of it."""
+    shared = torch.randn(*shape[:2], 1, *shape[3:], generator=generator)
+    own = torch.randn(shape, generator=generator)
+    return shared * (alpha**2 / (1 + alpha**2)) ** 0.5 + own * (1 / (1 + alpha**2)) ** 0.5
+
+
+def diffusion_loss(
+    unet: nn.Module,
+    batch: LatentBatch,
+    empty_text_LD: torch.Tensor,
+    schedule: NoiseSchedule,
+    options: UNetTraining,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Returns the loss of each clip, (B,), weighted if asked for."""
+    latents_BCTHW, text_BLD, stride_B = batch
+    size = len(latents_BCTHW)
+    noise_BCTHW = mixed_noise(tuple(latents_BCTHW.shape), options.noise_alpha, generator)
+    t_B = torch.randint(NUM_TIMESTEPS, (size,), generator=generator)
+    noisy_BCTHW = schedule.add_noise(latents_BCTHW, noise_BCTHW, t_B)
+    no_text, no_image = (torch.rand(2, size, generator=generator)).unbind()
+    text_BLD = torch.where((no_text < options.text_dropout)[:, None, None], empty_text_LD, text_BLD)
+    no_image_B1111 = (no_image < options.image_dropout).view(-1, 1, 1, 1, 1)
+    first_BC1HW = torch.where(no_image_B1111, noisy_BCTHW[:, :, :1], latents_BCTHW[:, :, :1])
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        predicted = unet(
+            noisy_BCTHW[:, :, 1:],
+            t_B,
+            text_BLD,
+            first_frame_latents=first_BC1HW,
+            frame_stride=stride_B,
+        )
+    target_BCTHW = noise_BCTHW
+    if options.prediction == "v_prediction":
+        target_BCTHW = schedule.velocity(latents_BCTHW, noise_BCTHW, t_B)
+    loss_B = (predicted.float() - target_BCTHW[:, :, 1:]).square().mean(dim=(1, 2, 3, 4))
+    return loss_B * schedule.root_v_weight(t_B) if options.loss_weight == "root-v" else loss_B
+
+
+def train(
+    output: Path,
+    parts: FrozenParts,
+    options: UNetTraining,
+    *,
+    config: dict[str, Any] | None = None,
+    initial: Path | None = None,
+    team: Team | None = None,
+) -> ConsistI2VUNet:
+    """Trains or resumes in `output`, where `export.py` reads; returns the averaged network.
+
+    Args:
+        output: Holds `state.pt`, `log.jsonl` and `config.json`.
+        parts: Autoencoder and text tower.
+        options: Steps, rates and dropouts.
+        config: UNet configuration; the tiny one if None.
+        initial: Run of a network with fewer layers to grow from.
+        team: The processes that train together, each on `batch_size` clips; this one if None.
+    """
+    team = team or Team()
+    torch.manual_seed(options.seed)
+    config = config or UNET_CONFIG
+    unet = ConsistI2VUNet.from_config(config)
+    _open_branches(unet, options.initial_alpha)
+    _normalise_in_float32(unet)
+    if initial is not None:
+        _grow(unet, initial)
+    trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trained, lr=options.peak_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
+    )
+    ema = Ema(unet, options.ema_decay)
+    held = {"model": unet, "optimizer": optimizer, "ema": ema}
+    start = load_state(output, held)
+    output.mkdir(parents=True, exist_ok=True)
+    if team.rank == 0:
+        (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (output / "prediction.txt").write_text(options.prediction + "\n", encoding="utf-8")
+    clips = SceneClips(config["n_frames"], options.size_px)
+    pool = LatentPool(parts, clips, options.pool_size, options.renewals_per_step)
+    schedule, empty_text_LD = NoiseSchedule(), parts.encode_text([""])[0]
+    began = time.monotonic()
+    for step in range(start, options.steps):
+        set_learning_rate(
+            optimizer, learning_rate(step, options.steps, options.peak_rate, options.warmup_steps)
+        )
+        draw = step * team.size + team.rank
+        generator = step_generator(options.seed, draw)
+        batch = pool.batch(step, draw, options.batch_size, generator)
+        loss = diffusion_loss(unet, batch, empty_text_LD, schedule, options, generator).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        team.average_gradients(trained)
+        norm = nn.utils.clip_grad_norm_(trained, options.max_grad_norm)
+        optimizer.step()
+        unet.project_alphas()
+        ema.update(unet)
+        if team.rank:
+            continue
+        log_numbers(
+            output,
+            step=step,
+            seconds=time.monotonic() - began,
+            loss=loss.item(),
+            grad_norm=norm.item(),
+        )
+        if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+            save_state(output, step + 1, held)
+            _log.info("step %d: loss %.4f", step + 1, loss.item())
+    unet.load_state_dict(ema.shadow)
+    return unet.eval()
+
+
+def _open_branches(unet: nn.Module, alpha: float) -> None:
+    """Sets every alpha; at the published 1 only alpha itself gets a gradient.
+
+    That protects a pretrained image network. Without one there is nothing to protect, and the first
+    thousand steps would be spent on opening the branches.
+    """
+    with torch.no_grad():
+        for name, parameter in unet.named_parameters():
+            if name.endswith("alpha"):
+                parameter.fill_(alpha)
+
+
+def _grow(unet: nn.Module, initial: Path) -> None:
+    """Loads a smaller network; attention layers that it lacks start as the identity."""
+    state = torch.load(initial / "state.pt", map_location="cpu", weights_only=True)["model"]
+    missing, unexpected = unet.load_state_dict(state, strict=False)
+    if unexpected:
+        raise ValueError(f"{initial} holds {unexpected[0]!r}, which the larger network lacks")
+    with torch.no_grad():
+        for name, parameter in unet.named_parameters():
+            if name in missing and ".proj_out." in name:
+                parameter.zero_()
+
+
+def _normalise_in_float32(unet: nn.Module) -> None:
+    """Casts the inputs of group norms: the bf16 CPU kernel is slower, and less exact."""
+
+    def cast(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(tensor.float() for tensor in inputs)
+
+    for module in unet.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.register_forward_pre_hook(cast)
+
+
+def load_parts(vae: Path, text: Path) -> FrozenParts:
+    """Loads the Diffusers autoencoder in `vae` and `tokenizer/`, `text_encoder/` in `text`."""
+    return FrozenParts(
+        vae=AutoencoderKL.from_pretrained(vae).eval().requires_grad_(False),
+        tokenizer=CLIPTokenizer.from_pretrained(text / "tokenizer"),
+        text_encoder=CLIPTextModel.from_pretrained(text / "text_encoder")
+        .float()
+        .eval()
+        .requires_grad_(False),
+    )
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Run directory; resumes if it exists.",
+)
+@click.option(
+    "--vae",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    help="Diffusers folder of the VAE.",
+)
+@click.option(
+    "--text",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    help="Output folder of the CLIP training.",
+)
+@click.option("--steps", default=4500, show_default=True)
+@click.option("--batch-size", default=4, show_default=True)
+@click.option("--peak-rate", default=8e-4, show_default=True)
+@click.option(
+    "--loss-weight", default="uniform", show_default=True, type=click.Choice(["uniform", "root-v"])
+)
+@click.option(
+    "--prediction",
+    default="epsilon",
+    show_default=True,
+    type=click.Choice(["epsilon", "v_prediction"]),
+)
+@click.option(
+    "--initial",
+    type=click.Path(path_type=Path, exists=True),
+    help="Run of a smaller UNet to grow from.",
+)
+@click.option("--processes", default=1, show_default=True, help="How many train together.")
+@click.option("--rank", default=0, show_default=True, help="Which of them this one is.")
+@click.option(
+    "--meeting-point", type=click.Path(path_type=Path), help="New file by which they find each other."
+)
+@click.option("--seed", default=0, show_default=True)
+def main(
+    output: Path,
+    vae: Path,
+    text: Path,
+    steps: int,
+    batch_size: int,
+    peak_rate: float,
+    loss_weight: str,
+    prediction: str,
+    initial: Path | None,
+    processes: int,
+    rank: int,
+    meeting_point: Path | None,
+    seed: int,
+) -> None:
+    """Trains the tiny video UNet on procedural scenes."""
+    logging.basicConfig(level=logging.INFO)
+    options = UNetTraining(
+        steps=steps,
+        batch_size=batch_size,
+        peak_rate=peak_rate,
+        loss_weight=loss_weight,
+        prediction=prediction,
+        seed=seed,
+    )
+    team = Team(rank=rank, size=processes)
+    team.join(meeting_point or output / "meeting-point")
+    train(output, load_parts(vae, text), options, initial=initial, team=team)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""Trains the tiny autoencoder: 64x64 RGB frames to 16x16 latents of 4 channels and back.
+
+Shapes: B frames, C channels, H, W pixels, D latent channels.
+
+Loss: L1 + `lpips_weight` * LPIPS + `kl_weight` * KL, as in latent diffusion without the adversary.
+The LPIPS term needs AlexNet weights (a safetensors file of torchvision's `features.*` names);
+without them it is left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file
+from torch import nn
+
+from i2vbench.models.consisti2v.training.data import (
+    SceneFrames,
+    find_pictures,
+    stream,
+    to_unit_range,
+)
+from i2vbench.models.consisti2v.training.progress import (
+    Ema,
+    learning_rate,
+    load_state,
+    log_numbers,
+    save_state,
+    set_learning_rate,
+    step_generator,
+)
+
+_log = logging.getLogger(__name__)
+
+VAE_CONFIG: dict[str, Any] = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 4,
+    "sample_size": 64,
+    "down_block_types": ["DownEncoderBlock2D"] * 3,
+    "up_block_types": ["UpDecoderBlock2D"] * 3,
+    "block_out_channels": [16, 48, 96],
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "act_fn": "silu",
+    "mid_block_add_attention": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VaeTraining:
+    """Options of the autoencoder's training."""
+
+    steps: int = 4000
+    batch_size: int = 12
+    size_px: int = 64
+    peak_rate: float = 8e-4
+    warmup_steps: int = 100
+    lpips_weight: float = 0.3
+    mse_weight: float = 4.0
+    kl_weight: float = 1e-6
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.998
+    seed: int = 0
+    num_workers: int = 1
+    save_every: int = 250
+    bf16: bool = True
+    decoder_only: bool = False
+    """Second stage: the encoder stays, so that a UNet can be trained on its latents meanwhile."""
+
+
+class Lpips(nn.Module):
+    """LPIPS on AlexNet, frozen; the linear heads are those of the `lpips` package."""
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+        import lpips
+
+        self.net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+        tensors = load_file(weights)
+        backbone = self.net.net.state_dict()
+        # lpips splits torchvision's `features` into slices but keeps the layer numbers.
+        renamed = {name: tensors["features." + name.split(".", 1)[1]] for name in backbone}
+        self.net.net.load_state_dict(renamed)
+        self.requires_grad_(False).eval()
+
+    def forward(self, first_BCHW: torch.Tensor, second_BCHW: torch.Tensor) -> torch.Tensor:
+        """Returns the mean distance of frames in [-1, 1]."""
+        return self.net(first_BCHW, second_BCHW).mean()  # type: ignore[no-any-return]
+
+
+def train(
+    output: Path,
+    options: VaeTraining,
+    *,
+    config: dict[str, Any] | None = None,
+    pictures: list[Path] | None = None,
+    lpips: nn.Module | None = None,
+    initial: Path | None = None,
+) -> AutoencoderKL:
+    """Trains or resumes in `output` and returns the averaged autoencoder.
+
+    Args:
+        output: Holds `state.pt`, `log.jsonl` and, at the end, the Diffusers folder `vae/`.
+        options: Steps, rates and weights.
+        config: AutoencoderKL configuration; the tiny one if None.
+        pictures: Photographs whose crops make a fifth of each batch.
+        lpips: Callable distance of two batches in [-1, 1].
+        initial: Diffusers folder to start from, for the decoder-only stage.
+    """
+    torch.manual_seed(options.seed)
+    vae = _create(config or VAE_CONFIG, initial)
+    if options.decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+    trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trained, lr=options.peak_rate, betas=(0.9, 0.99), weight_decay=1e-4
+    )
+    ema = Ema(vae, options.ema_decay)
+    parts = {"model": vae, "optimizer": optimizer, "ema": ema}
+    start = load_state(output, parts)
+    dataset = SceneFrames(options.batch_size, options.size_px, pictures or ())
+    began = time.monotonic()
+    for step, batch in zip(
+        range(start, options.steps),
+        stream(dataset, start, options.steps, options.num_workers),
+        strict=True,
+    ):
+        set_learning_rate(
+            optimizer, learning_rate(step, options.steps, options.peak_rate, options.warmup_steps)
+        )
+        frames_BCHW = to_unit_range(batch)
+        losses = _losses(vae, frames_BCHW, options, lpips, step_generator(options.seed, step))
+        optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        nn.utils.clip_grad_norm_(trained, options.max_grad_norm)
+        optimizer.step()
+        ema.update(vae)
+        log_numbers(
+            output,
+            step=step,
+            seconds=time.monotonic() - began,
+            **{k: v.item() for k, v in losses.items()},
+        )
+        if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+            save_state(output, step + 1, parts)
+            _log.info("step %d: loss %.4f", step + 1, losses["loss"].item())
+    vae.load_state_dict(ema.shadow)
+    vae.eval()
+    if not options.decoder_only:
+        _set_scaling_factor(vae, options)
+    vae.save_pretrained(output / "vae", safe_serialization=True)
+    return vae
+
+
+def _create(config: dict[str, Any], initial: Path | None) -> AutoencoderKL:
+    if initial is not None:
+        return AutoencoderKL.from_pretrained(initial).train()
+    vae = AutoencoderKL(**config)
+    with torch.no_grad():
+        # Posteriors start narrow; at unit width the latents are mostly noise and the first thousand
+        # steps are lost.
+        vae.quant_conv.bias[vae.config.latent_channels :] = -5.0
+    return vae
+
+
+def _losses(
+    vae: AutoencoderKL,
+    frames_BCHW: torch.Tensor,
+    options: VaeTraining,
+    lpips: nn.Module | None,
+    generator: torch.Generator,
+) -> dict[str, torch.Tensor]:
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        posterior = vae.encode(frames_BCHW).latent_dist
+        latents_BDHW = posterior.mean + posterior.std * torch.randn(
+            posterior.mean.shape, generator=generator
+        )
+        output_BCHW = vae.decode(latents_BDHW).sample
+        perceptual = (
+            lpips(output_BCHW, frames_BCHW).float() if lpips is not None else torch.zeros(())
+        )
+    difference = output_BCHW.float() - frames_BCHW
+    l1, mse = difference.abs().mean(), difference.square().mean()
+    kl = posterior.kl().float().mean()
+    loss = (
+        l1 + options.mse_weight * mse + options.lpips_weight * perceptual + options.kl_weight * kl
+    )
+    # PSNR of frames in [0, 1], whose squared error is a quarter of that in [-1, 1].
+    psnr = -10.0 * torch.log10(mse.detach() / 4.0)
+    return {
+        "loss": loss,
+        "l1": l1.detach(),
+        "lpips": perceptual.detach(),
+        "kl": kl.detach(),
+        "psnr": psnr,
+    }
+
+
+@torch.no_grad()
+def _set_scaling_factor(vae: AutoencoderKL, options: VaeTraining) -> None:
+    """Stores the factor that gives latents unit standard deviation, measured on scenes alone."""
+    dataset = SceneFrames(64, options.size_px)
+    latents = torch.cat(
+        [
+            vae.encode(to_unit_range(dataset[options.steps + index])).latent_dist.mean
+            for index in range(4)
+        ]
+    )
+    vae.register_to_config(scaling_factor=round(1.0 / latents.std().item(), 5))
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Run directory; resumes if it exists.",
+)
+@click.option("--steps", default=4000, show_default=True)
+@click.option("--batch-size", default=12, show_default=True)
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder of photographs to crop from.",
+)
+@click.option(
+    "--lpips-weights",
+    type=click.Path(path_type=Path, exists=True),
+    help="AlexNet safetensors file.",
+)
+@click.option(
+    "--decoder-of",
+    type=click.Path(path_type=Path, exists=True),
+    help="Train only the decoder of this VAE.",
+)
+@click.option("--peak-rate", default=8e-4, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(
+    output: Path,
+    steps: int,
+    batch_size: int,
+    pictures: Path | None,
+    lpips_weights: Path | None,
+    decoder_of: Path | None,
+    peak_rate: float,
+    seed: int,
+) -> None:
+    """Trains the tiny autoencoder on procedural scenes."""
+    logging.basicConfig(level=logging.INFO)
+    lpips = Lpips(lpips_weights) if lpips_weights else None
+    options = VaeTraining(
+        steps=steps,
+        batch_size=batch_size,
+        peak_rate=peak_rate,
+        seed=seed,
+        decoder_only=decoder_of is not None,
+    )
+    train(output, options, pictures=find_pictures(pictures), lpips=lpips, initial=decoder_of)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Training loops at toy size: a resumed run repeats an unbroken one, and exports load."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from i2vbench.models.consisti2v.training import clip as clip_training
+from i2vbench.models.consisti2v.training import unet as unet_training
+from i2vbench.models.consisti2v.training import vae as vae_training
+from i2vbench.models.consisti2v.training.data import SceneClips, SceneFramePairs, SceneFrames
+from i2vbench.models.consisti2v.training.export import export_checkpoint
+from i2vbench.models.consisti2v.training.progress import learning_rate, load_state, save_state
+from i2vbench.models.consisti2v.training.tokenizer import CONTEXT_LENGTH, build_tokenizer
+from i2vbench.models.consisti2v.unet import ConsistI2VUNet
+
+VAE = {**vae_training.VAE_CONFIG, "block_out_channels": [8, 8, 8], "norm_num_groups": 4}
+VAE_OPTIONS = vae_training.VaeTraining(
+    steps=4, batch_size=4, size_px=16, warmup_steps=1, num_workers=0, save_every=2, bf16=False
+)
+CLIP = {
+    **clip_training.CLIP_CONFIG,
+    "embed_dim": 16,
+    "vision_cfg": {
+        **clip_training.CLIP_CONFIG["vision_cfg"],
+        "image_size": 16,
+        "width": 32,
+        "layers": 1,
+    },
+    "text_cfg": {**clip_training.CLIP_CONFIG["text_cfg"], "width": 32, "heads": 2, "layers": 2},
+}
+CLIP_OPTIONS = clip_training.ClipTraining(
+    steps=4, batch_size=6, pool_scenes=8, warmup_steps=1, save_every=2, bf16=False
+)
+UNET = {
+    **unet_training.UNET_CONFIG,
+    "block_out_channels": [32, 32],
+    "attention_head_dim": [1, 1],
+    "n_frames": 4,
+    "cross_attention_dim": 32,
+}
+UNET_OPTIONS = unet_training.UNetTraining(
+    steps=4, batch_size=2, pool_size=3, size_px=16, warmup_steps=1, save_every=2, bf16=False
+)
+
+
+def _losses(folder):
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    build_tokenizer(folder / "tokenizer", num_captions=100)
+    clip_training.train(folder, CLIP_OPTIONS, config=CLIP)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vae_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vae")
+    vae_training.train(folder, VAE_OPTIONS, config=VAE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(vae_run, text_run):
+    return unet_training.load_parts(vae_run / "vae", text_run)
+
+
+@pytest.fixture(scope="module")
+def unet_run(parts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unet")
+    unet_training.train(folder, parts, UNET_OPTIONS, config=UNET)
+    return folder
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _kill_at(monkeypatch, module, step):
+    """Lets the training loop die before `step`, after the checkpoint of an earlier one."""
+    original = module.learning_rate
+
+    def rate(now, *rest):
+        if now == step:
+            raise _KilledError
+        return original(now, *rest)
+
+    monkeypatch.setattr(module, "learning_rate", rate)
+
+
+def _resumed(monkeypatch, module, run):
+    with monkeypatch.context() as patch:
+        _kill_at(patch, module, 3)
+        with pytest.raises(_KilledError):
+            run()
+    run()
+
+
+def test_the_autoencoder_resumes_with_the_same_losses(vae_run, tmp_path, monkeypatch):
+    _resumed(
+        monkeypatch, vae_training, lambda: vae_training.train(tmp_path, VAE_OPTIONS, config=VAE)
+    )
+    # Steps 0 to 2, then 2 and 3 again from the checkpoint after step 1.
+    unbroken = _losses(vae_run)
+    assert _losses(tmp_path) == [*unbroken[:3], *unbroken[2:]]
+
+
+def test_the_clip_resumes_with_the_same_losses(text_run, tmp_path, monkeypatch):
+    build_tokenizer(tmp_path / "tokenizer", num_captions=100)
+    _resumed(
+        monkeypatch, clip_training, lambda: clip_training.train(tmp_path, CLIP_OPTIONS, config=CLIP)
+    )
+    unbroken = _losses(text_run)
+    assert _losses(tmp_path) == [*unbroken[:3], *unbroken[2:]]
+
+
+def test_the_unet_resumes_with_the_same_losses(unet_run, parts, tmp_path, monkeypatch):
+    _resumed(
+        monkeypatch,
+        unet_training,
+        lambda: unet_training.train(tmp_path, parts, UNET_OPTIONS, config=UNET),
+    )
+    unbroken = _losses(unet_run)
+    assert _losses(tmp_path) == [*unbroken[:3], *unbroken[2:]]
+
+
+def test_the_decoder_stage_leaves_the_latents(vae_run, tmp_path):
+    options = dataclasses.replace(VAE_OPTIONS, decoder_only=True)
+    before = AutoencoderKL.from_pretrained(vae_run / "vae")
+    after = vae_training.train(tmp_path, options, initial=vae_run / "vae")
+    image = torch.rand(1, 3, 16, 16)
+    assert torch.equal(before.encode(image).latent_dist.mean, after.encode(image).latent_dist.mean)
+    assert before.config.scaling_factor == after.config.scaling_factor
+    assert not torch.equal(before.decoder.conv_in.weight, after.decoder.conv_in.weight)
+
+
+def test_latents_have_about_unit_deviation(vae_run):
+    vae = AutoencoderKL.from_pretrained(vae_run / "vae").eval()
+    frames = vae_training.to_unit_range(SceneFrames(32, 16)[100])
+    with torch.no_grad():
+        latents = vae.encode(frames).latent_dist.mean * vae.config.scaling_factor
+    assert 0.5 < latents.std().item() < 2.0
+
+
+def test_the_exported_text_tower_equals_the_trained_one(text_run):
+    tokenizer = CLIPTokenizer.from_pretrained(text_run / "tokenizer")
+    config = json.loads((text_run / "clip" / "open_clip_config.json").read_text())["model_cfg"]
+    torch.manual_seed(0)
+    model = clip_training.ClipWithMotion(config).eval()
+    tokens = clip_training.tokenize(tokenizer, ["a red circle moves to the right", ""])
+    with torch.no_grad():
+        exported = clip_training.text_encoder(model.clip, config)(tokens)
+        assert torch.allclose(exported.last_hidden_state, model.text_states(tokens), atol=1e-5)
+        pooled = exported.pooler_output @ model.clip.text_projection
+        assert torch.allclose(pooled, model.clip.encode_text(tokens), atol=1e-5)
+
+
+def test_padding_is_cut_without_effect(text_run):
+    tokenizer = CLIPTokenizer.from_pretrained(text_run / "tokenizer")
+    config = json.loads((text_run / "clip" / "open_clip_config.json").read_text())["model_cfg"]
+    model = clip_training.ClipWithMotion(config).eval()
+    tokens = clip_training.tokenize(tokenizer, ["a star", "a red ring"])
+    short = clip_training._without_padding(tokens)
+    assert short.shape[1] < CONTEXT_LENGTH
+    with torch.no_grad():
+        full = model.text_states(tokens)[:, : short.shape[1]]
+        assert torch.allclose(model.text_states(short), full, atol=1e-5)
+
+
+def test_any_text_encodes_and_comes_back(text_run):
+    tokenizer = CLIPTokenizer.from_pretrained(text_run / "tokenizer")
+    tokens = tokenizer("Wörld 猫 🚀 7", add_special_tokens=False)["input_ids"]
+    assert tokenizer.eos_token_id not in tokens
+    assert tokenizer.decode(tokens).replace(" ", "") == "wörld猫🚀7"
+    assert tokenizer.eos_token_id == len(tokenizer) - 1 == max(tokenizer.get_vocab().values())
+
+
+def test_a_caption_word_is_one_token(tmp_path):
+    build_tokenizer(tmp_path, num_captions=400)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    for word in ("counterclockwise", "checkered", "background", "camera", "hexagon"):
+        assert len(tokenizer(word, add_special_tokens=False)["input_ids"]) == 1
+
+
+def test_the_checkpoint_folder_loads(unet_run, vae_run, text_run, tmp_path):
+    export_checkpoint(unet_run, vae_run / "vae", text_run, tmp_path)
+    AutoencoderKL.from_pretrained(tmp_path / "vae")
+    CLIPTextModel.from_pretrained(tmp_path / "text_encoder")
+    CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
+    ConsistI2VUNet.from_config(json.loads((tmp_path / "unet" / "config.json").read_text()))
+    written = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert str(vae_run) not in written
+    assert str(text_run) not in written
+
+
+def test_mixed_noise_shares_half_of_its_variance():
+    noise = unet_training.mixed_noise((64, 4, 3, 8, 8), 1.0, torch.Generator().manual_seed(0))
+    flat = noise.transpose(0, 2).flatten(1).numpy()
+    assert np.allclose(np.corrcoef(flat)[np.triu_indices(3, 1)], 0.5, atol=0.03)
+    assert abs(flat.std() - 1.0) < 0.02
+
+
+def test_the_schedule_is_linear():
+    alpha_bar = unet_training.NoiseSchedule().alpha_bar
+    assert alpha_bar[0].item() == pytest.approx(0.99914998)
+    assert alpha_bar[850].item() == pytest.approx(0.00842408, rel=1e-4)
+    assert alpha_bar[999].item() == pytest.approx(0.00157896, rel=1e-4)
+
+
+def test_the_condition_frame_is_not_in_the_loss(parts):
+    """A network that predicts the noise of frames 1..T-1 exactly has loss 0."""
+    options = dataclasses.replace(UNET_OPTIONS, image_dropout=0.0)
+    pool_batch = unet_training.LatentBatch(
+        torch.zeros(2, 4, 4, 4, 4), torch.zeros(2, 48, 32), torch.tensor([3, 3])
+    )
+    schedule = unet_training.NoiseSchedule()
+
+    class Oracle(torch.nn.Module):
+        def forward(self, noisy, t, text, *, first_frame_latents, frame_stride):
+            assert noisy.shape[2] == 3
+            assert torch.equal(first_frame_latents, torch.zeros(2, 4, 1, 4, 4))
+            return noisy / (1 - schedule.alpha_bar[t]).sqrt().view(-1, 1, 1, 1, 1)
+
+    loss = unet_training.diffusion_loss(
+        Oracle(),
+        pool_batch,
+        torch.zeros(48, 32),
+        schedule,
+        options,
+        torch.Generator().manual_seed(0),
+    )
+    assert loss.max().item() < 1e-6
+
+
+def test_training_data_follow_from_the_index():
+    clips = SceneClips(4, 16)
+    first, text, stride = clips[5]
+    again, same_text, same_stride = clips[5]
+    assert torch.equal(first, again)
+    assert (text, stride) == (same_text, same_stride)
+    strides = {clips[index][2] for index in range(40)}
+    assert strides == {1, 2, 3, 4, 5}
+    frames, texts = SceneFramePairs(4, 16).batch(0, 3, 0)
+    assert frames.shape == (3, 2, 3, 16, 16)
+    assert len(texts) == 3
+
+
+def test_state_is_replaced_as_a_whole(tmp_path):
+    module = torch.nn.Linear(2, 2)
+    assert load_state(tmp_path, {"model": module}) == 0
+    save_state(tmp_path, 7, {"model": module})
+    (tmp_path / "state.pt.partial").write_bytes(b"torn")
+    other = torch.nn.Linear(2, 2)
+    assert load_state(tmp_path, {"model": other}) == 7
+    assert torch.equal(other.weight, module.weight)
+
+
+def test_the_rate_warms_up_and_falls():
+    rates = [learning_rate(step, 100, 1.0, 10) for step in range(100)]
+    assert rates.index(max(rates)) == 9
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[-1] == pytest.approx(0.02)
+
+
+def test_an_unknown_loss_weight_is_refused():
+    with pytest.raises(ValueError, match="loss_weight='snr'"):
+        unet_training.UNetTraining(loss_weight="snr")
