@@ -48,7 +48,7 @@ def decimals_for(values: Iterable[float], unit: str = "") -> int:
     for bound, decimals in ((99.95, 1), (9.995, 2), (1.0005, 3), (0.01, 4)):
         if largest >= bound:
             return decimals
-    return min(3 - math.floor(math.log10(largest)), 12)
+    return min(3 - math.floor(math.log10(largest)), 6)
 
 
 def format_value(value: float | None, decimals: int) -> str:

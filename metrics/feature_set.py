@@ -44,7 +44,7 @@ def factorise(covariance_DD: Array, name: str = "covariance") -> Array:
     else:
         # A singular matrix can pass by luck, with pivots that are rounding; their square roots
         # would then count (1e-16 of variance becomes 1e-8 of standard deviation).
-        if np.square(lower_DD.diagonal()).min() > 100 * noise * covariance_DD.diagonal().max():
+        if np.square(lower_DD.diagonal()).min() > 10 * noise * covariance_DD.diagonal().max():
             return np.ascontiguousarray(lower_DD.T)
     values, vectors = np.linalg.eigh(covariance_DD)
     largest = max(values[-1], 0.0)
@@ -121,7 +121,6 @@ class FeatureSet:
         if other._folded is not None:
             self._num_features = other._num_features
             self._folded = other._folded + self._folded
-            self._fold(only_above=0)
         for rows in other._rows:
             self._append(rows)
 
@@ -152,10 +151,7 @@ class FeatureSet:
         self._rows.append(rows_ND)
         self._num_kept += len(rows_ND)
         # Once there are moments, rows still wait for company: one update of D x D for many.
-        self._fold(only_above=self._num_features)
-
-    def _fold(self, only_above: int) -> None:
-        if self._num_kept > only_above:
+        if self._num_kept > self._num_features:
             self._folded = _Moments.of(np.concatenate(self._rows)) + self._folded
             self._rows, self._num_kept = [], 0
 

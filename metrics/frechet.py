@@ -10,20 +10,20 @@ return: they take the square root of a matrix that has no full rank. With factor
 nuclear norm (the sum of the singular values) of F1 F2ᵀ, which needs no square root and no epsilon.
 Up to D rows, F is the centred rows themselves; beyond, a factor of the covariance.
 
-Letters: N rows, D features, K rows of a factor, C clips.
+Letters: N rows, D features, K rows of a factor, C clips, R resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from i2vbench.metric import Example, SetMetric
 
 from .feature_set import EPSILON, Array, FeatureSet, Normal, as_array, check_finite, factorise
+from .frechet_resampling import resampled_distances
 
 # Unbiased, as in pytorch-fid, clean-fid, torch-fidelity, torchmetrics, TATS and the original FVD.
 # StyleGAN-V and cd-fvd divide by N instead (ddof 0): 0.985 of the value at 64 clips.
@@ -265,15 +265,16 @@ class FrechetMetric(SetMetric):
         even = np.full(len(clips), 1 / len(clips))
         counts_RC = rng.multinomial(len(clips), even, min(num_resamples, self.max_resamples))
         once = np.ones((1, len(clips)), dtype=counts_RC.dtype)
-        value, *resampled = resampled_distances(
+        distances_R = resampled_distances(
             clips,
             reference.normal(self.ddof),
             np.concatenate([once, counts_RC]),
             ddof=self.ddof,
         )
+        value, resampled = distances_R[0], distances_R[1:]
         tail = 50.0 * (1.0 - confidence)
         low, high = np.percentile(resampled, [tail, 100.0 - tail])
-        excess = np.mean(resampled) - value
+        excess = resampled.mean() - value
         return max(0.0, float(low - excess)), float(high - excess)
 
     def _rows(self, example: Example) -> tuple[Array, Array]:
@@ -282,52 +283,6 @@ class FrechetMetric(SetMetric):
         reference = np.atleast_2d(example.reference_features[extractor][self.array])
         reference = reference[: len(reference) if example.take == 0 else 0]
         return self.generated.checked(generated), self.reference.checked(reference)
-
-
-def resampled_distances(
-    clips: Sequence[Array], reference: Normal, counts_RC: NDArray[np.int64], *, ddof: int = DDOF
-) -> Iterator[float]:
-    """Distances to ``reference`` of sets where clip c occurs ``counts_RC[r, c]`` times.
-
-    Everything is projected on the reference's factor once; a resample then weighs rows. Its
-    nuclear norm comes from the Gram matrix of the distinct rows, or of the K directions if those
-    are fewer: 17 ms a resample for 650 frames on one core. Equal to :func:`frechet_distance` of the
-    repeated rows to 1e-6 (the roots of the Gram matrix's zeros), enough for an interval.
-
-    Args:
-        clips: rows (T, D) of each clip.
-        reference: what the distance is to.
-        counts_RC: how often each resample takes each clip.
-        ddof: as in :func:`frechet_distance`.
-    """
-    rows_ND = np.concatenate(clips) - reference.mean
-    clip_of_row_N = np.repeat(np.arange(len(clips)), [len(clip) for clip in clips])
-    squares_N = np.square(rows_ND).sum(axis=1)
-    projected_NK = rows_ND @ reference.factor.T
-    projected_NK -= projected_NK.mean(axis=0)  # against cancellation when centred again below
-    num_rows, num_directions = projected_NK.shape
-    gram_NN = projected_NK @ projected_NK.T if num_rows <= 2 * num_directions else None
-    variance = reference.variance
-
-    for counts_C in counts_RC:
-        weights_N = counts_C[clip_of_row_N].astype(np.float64)
-        total = weights_N.sum()
-        offset = float(np.square(weights_N @ rows_ND / total).sum())
-        spread = (weights_N @ squares_N - total * offset) / (total - ddof)
-        kept = np.flatnonzero(weights_N)
-        roots_U = np.sqrt(weights_N[kept] / (total - ddof))
-        if gram_NN is not None:
-            shares_U = weights_N[kept] / total
-            inner_UU = gram_NN[np.ix_(kept, kept)]
-            across_U = inner_UU @ shares_U
-            inner_UU += shares_U @ across_U - across_U - across_U[:, None]
-            inner_UU *= roots_U * roots_U[:, None]
-        else:
-            centre_K = weights_N @ projected_NK / total
-            weighted_UK = roots_U[:, None] * (projected_NK[kept] - centre_K)
-            inner_UU = weighted_UK.T @ weighted_UK
-        overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(inner_UU), 0.0)).sum()
-        yield max(0.0, offset + spread + variance - 2.0 * float(overlap))
 
 
 class FVD(FrechetMetric):

@@ -44,6 +44,24 @@ def test_every_package_is_listed():
     assert found == set(settings["packages"])
 
 
+def test_every_data_file_is_in_the_wheel():
+    """A file that no pattern of its package matches is silently missing from the wheel."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    data, folders = settings["package-data"], {}
+    for package in settings["packages"]:
+        parts = package.split(".")
+        at_top = parts[1:2] and parts[1] in PARTS
+        folders[ROOT.joinpath(*parts[1:] if at_top else parts)] = package
+    for folder in ("i2vbench", *PARTS):
+        for file in (ROOT / folder).rglob("*"):
+            if not file.is_file() or file.suffix in (".py", ".pyc"):
+                continue
+            owner = next(parent for parent in file.parents if parent in folders)
+            globs = [*data["*"], *data.get(folders[owner], [])]
+            matched = {found for glob in globs for found in owner.glob(glob)}
+            assert file in matched, f"{file.relative_to(ROOT)} matches none of {globs}"
+
+
 @pytest.mark.parametrize("registry", [MODELS, METRICS, EXTRACTORS, SUITES, PROTOCOLS])
 def test_every_name_loads(registry):
     for entry in registry.entries():

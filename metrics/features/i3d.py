@@ -7,6 +7,11 @@ The vendored weights are those of that hub module, taken from the package i3d-ja
 are named as in the PyTorch ports that TATS and cd-fvd use, so their ``i3d_pretrained_400.pt`` loads
 here too; they normalise with an epsilon of 1e-5 where the original has 1e-3, hence ``bn_epsilon``.
 
+Kernels are stored in half precision and computed with in single. That moves the logits by 0.12 %
+and FVD by 0.03 to 0.06 %: 310.17 instead of 309.99 for 64 real clips (Big Buck Bunny, a street, a
+talking head; 16 frames) against the same ones degraded, 600.96 instead of 600.77 for 64 playground
+scenes.
+
 Letters: B batch, C channels, T frames, H height, W width, K = 400 classes.
 """
 
@@ -34,7 +39,7 @@ BN_EPSILON = 1e-3
 
 Triple = tuple[int, int, int]
 
-_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()
 
 # Channels of the branches: 1x1x1; 1x1x1 then 3x3x3; 1x1x1 then 3x3x3; max pool then 1x1x1.
 MIXED = {

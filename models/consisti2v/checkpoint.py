@@ -75,7 +75,8 @@ def checkpoint_folder(
         at = f" at revision {revision!r}" if revision else ""
         raise MissingWeightsError(
             f"checkpoint {checkpoint!r}{at} is neither a folder nor in the Hugging Face cache, and "
-            f"cannot be downloaded ({_first_line(error)}); give a folder or checkpoint=tiny, or go online once"
+            f"cannot be downloaded ({_first_line(error)}); give a folder or checkpoint=tiny, or go "
+            "online once"
         ) from error
 
 

@@ -85,7 +85,7 @@ def test_no_more_resamples_than_it_can_afford(monkeypatch):
 
     def count(clips, reference, counts_RC, *, ddof):
         drawn.append(len(counts_RC))
-        return iter(np.arange(len(counts_RC), dtype=float))
+        return np.arange(len(counts_RC), dtype=float)
 
     monkeypatch.setattr("i2vbench.metrics.frechet.resampled_distances", count)
     FID().interval(examples(), num_resamples=1000, seed=0)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from i2vbench.metrics import frechet_resampling
 from i2vbench.metrics.feature_set import FeatureSet, factorise
 from i2vbench.metrics.frechet import (
     frechet_distance,
     frechet_distance_from_moments,
     nuclear_norm,
-    resampled_distances,
 )
+from i2vbench.metrics.frechet_resampling import resampled_distances
 
 
 def rows_x(n, d):
@@ -169,6 +170,7 @@ def test_factorise_drops_what_is_rounding():
     assert factor.shape == (4, 12)
     assert np.allclose(factor.T @ factor, np.cov(rows.T), atol=1e-12)
     assert factorise(np.cov(rows_x(40, 12).T)).shape == (12, 12)
+    assert factorise(np.diag([1.0, 0.0, 1e-12])).shape == (2, 3)  # small is not rounding
 
 
 def filled(parts):
@@ -252,10 +254,18 @@ def test_resampled_distance_is_that_of_the_repeated_rows(num_clips, frames, num_
     clips = np.split(rows, num_clips)
     reference = filled([rows_y(num_reference, 12)])
     counts = np.random.default_rng(0).multinomial(num_clips, [1 / num_clips] * num_clips, 5)
-    found = list(resampled_distances(clips, reference.normal(ddof), counts, ddof=ddof))
+    found = resampled_distances(clips, reference.normal(ddof), counts, ddof=ddof)
     for each, value in zip(counts, found, strict=True):
         repeated = np.concatenate(
             [np.tile(clip, (n, 1)) for clip, n in zip(clips, each, strict=True)]
         )
         expected = frechet_distance(repeated, rows_y(num_reference, 12), ddof=ddof)
         assert value == pytest.approx(expected, rel=1e-6)
+
+
+def test_resamples_do_not_need_threadpoolctl(monkeypatch):
+    clips, reference = np.split(rows_x(12, 12), 6), filled([rows_y(9, 12)]).normal()
+    counts = np.random.default_rng(0).multinomial(6, [1 / 6] * 6, 4)
+    expected = resampled_distances(clips, reference, counts)
+    monkeypatch.setattr(frechet_resampling, "threadpool_limits", None)
+    assert np.allclose(resampled_distances(clips, reference, counts), expected, rtol=1e-6)

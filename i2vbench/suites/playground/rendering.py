@@ -8,6 +8,7 @@ milliseconds.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from i2vbench.suites.playground.scenes import (
 )
 
 Image = npt.NDArray[np.uint8]
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[Any]
 """Values over the canvas, (H, W)."""
 Colour = tuple[int, int, int]
 
@@ -242,7 +243,8 @@ def _blend(first: Colour, second: Colour, amount: Field, shade: Field | float = 
 
 def _square_wave(value: Field) -> Field:
     """Returns a wave of period 1 between 0 and 1 whose edges are ramps of 12 % of the period."""
-    return np.clip(0.5 + (np.abs((value % 1.0) - 0.5) - 0.25) * 16.0, 0, 1)
+    wave: Field = np.clip(0.5 + (np.abs((value % 1.0) - 0.5) - 0.25) * 16.0, 0, 1)
+    return wave
 
 
 def _wave(x: Field, period: float) -> Field:
@@ -257,7 +259,8 @@ def _check(x: Field, y: Field, period: float) -> Field:
 def _dots(x: Field, y: Field, period: float, radius: float) -> Field:
     u, v = ((c / np.float32(period)) % 1.0 - 0.5 for c in (x, y))
     distance = np.sqrt(u * u + v * v) * np.float32(period)
-    return np.clip(0.5 + (radius - distance) / (0.12 * period), 0, 1)
+    inside: Field = np.clip(0.5 + (radius - distance) / (0.12 * period), 0, 1)
+    return inside
 
 
 def _mortar(x: Field, y: Field, cell: float) -> Field:
@@ -265,7 +268,8 @@ def _mortar(x: Field, y: Field, cell: float) -> Field:
     along = np.abs(((x / np.float32(1.2 * cell) + 0.5 * (row % 2)) % 1.0) - 0.5) * (1.2 * cell)
     across = np.abs(((y / np.float32(0.55 * cell)) % 1.0) - 0.5) * (0.55 * cell)
     edge = np.minimum(0.6 * cell - along, 0.275 * cell - across)
-    return np.clip(1.0 - (edge - 0.012) / 0.016, 0, 1)
+    mortar: Field = np.clip(1.0 - (edge - 0.012) / 0.016, 0, 1)
+    return mortar
 
 
 def _noise(seed: int, shape: tuple[int, int], unit: float, cell: float) -> npt.NDArray[np.float32]:

@@ -284,7 +284,7 @@ def text_encoder(clip: CLIP, config: dict[str, Any]) -> CLIPTextModel:
     left = [name for name in missing if not name.endswith("position_ids")]
     assert not left, left
     assert not unexpected, unexpected
-    return model.eval()  # type: ignore[no-any-return]
+    return model.eval()
 
 
 @click.command()

@@ -22,7 +22,9 @@ class Team:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
-            raise ValueError(f"rank={self.rank} with {self.size} processes; accepted: 0 to size - 1")
+            raise ValueError(
+                f"rank={self.rank} with {self.size} processes; accepted: 0 to size - 1"
+            )
 
     def join(self, meeting_point: Path) -> None:
         """Waits until all processes are there.

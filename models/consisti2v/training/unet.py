@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator
     """Returns PYoCo's noise (B, C, T, H, W): frames share alpha^2 / (1 + alpha^2) of it."""
     shared = torch.randn(*shape[:2], 1, *shape[3:], generator=generator)
     own = torch.randn(shape, generator=generator)
-    return shared * (alpha**2 / (1 + alpha**2)) ** 0.5 + own * (1 / (1 + alpha**2)) ** 0.5
+    return shared * math.sqrt(alpha**2 / (1 + alpha**2)) + own * math.sqrt(1 / (1 + alpha**2))
 
 
 def diffusion_loss(
@@ -166,7 +167,9 @@ def diffusion_loss(
     target_BCTHW = noise_BCTHW
     if options.prediction == "v_prediction":
         target_BCTHW = schedule.velocity(latents_BCTHW, noise_BCTHW, t_B)
-    loss_B = (predicted.float() - target_BCTHW[:, :, 1:]).square().mean(dim=(1, 2, 3, 4))
+    loss_B: torch.Tensor = (
+        (predicted.float() - target_BCTHW[:, :, 1:]).square().mean(dim=(1, 2, 3, 4))
+    )
     return loss_B * schedule.root_v_weight(t_B) if options.loss_weight == "root-v" else loss_B
 
 
@@ -329,7 +332,9 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
 @click.option("--processes", default=1, show_default=True, help="How many train together.")
 @click.option("--rank", default=0, show_default=True, help="Which of them this one is.")
 @click.option(
-    "--meeting-point", type=click.Path(path_type=Path), help="New file by which they find each other."
+    "--meeting-point",
+    type=click.Path(path_type=Path),
+    help="New file by which they find each other.",
 )
 @click.option("--seed", default=0, show_default=True)
 def main(

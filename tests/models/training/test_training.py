@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from i2vbench.models.consisti2v.training import unet as unet_training
 from i2vbench.models.consisti2v.training import vae as vae_training
 from i2vbench.models.consisti2v.training.data import SceneClips, SceneFramePairs, SceneFrames
 from i2vbench.models.consisti2v.training.export import export_checkpoint
+from i2vbench.models.consisti2v.training.parallel import Team
 from i2vbench.models.consisti2v.training.progress import learning_rate, load_state, save_state
 from i2vbench.models.consisti2v.training.tokenizer import CONTEXT_LENGTH, build_tokenizer
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
@@ -273,3 +276,53 @@ def test_the_rate_warms_up_and_falls():
 def test_an_unknown_loss_weight_is_refused():
     with pytest.raises(ValueError, match="loss_weight='snr'"):
         unet_training.UNetTraining(loss_weight="snr")
+
+
+def test_an_unknown_prediction_is_refused():
+    with pytest.raises(ValueError, match="prediction='sample'"):
+        unet_training.UNetTraining(prediction="sample")
+
+
+def test_velocity_gives_the_clip_back():
+    schedule = unet_training.NoiseSchedule()
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 3, 4, generator=generator).unbind()
+    t = torch.tensor([10, 500, 990])
+    noisy = schedule.add_noise(clean, noise, t)
+    velocity = schedule.velocity(clean, noise, t)
+    a = schedule.alpha_bar[t][:, None]
+    assert torch.allclose(a.sqrt() * noisy - (1 - a).sqrt() * velocity, clean, atol=1e-5)
+
+
+def test_a_grown_network_starts_as_the_smaller_one(unet_run, parts):
+    larger = {**UNET, "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"]}
+    smaller = {**UNET, "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"]}
+    torch.manual_seed(0)
+    small, grown = (ConsistI2VUNet.from_config(c).eval() for c in (smaller, larger))
+    folder = unet_run.parent / "small"
+    save_state(folder, 1, {"model": small})
+    unet_training._grow(grown, folder)
+    inputs = (torch.randn(1, 4, 3, 4, 4), 500, torch.randn(1, 48, 32))
+    condition = {"first_frame_latents": torch.randn(1, 4, 1, 4, 4), "frame_stride": 3}
+    with torch.no_grad():
+        assert torch.allclose(small(*inputs, **condition), grown(*inputs, **condition), atol=1e-5)
+
+
+def test_two_processes_train_as_one_with_their_mean_gradient(tmp_path):
+    program = (
+        "import sys, torch; from pathlib import Path\n"
+        "from i2vbench.models.consisti2v.training.parallel import Team\n"
+        "rank = int(sys.argv[1]); team = Team(rank=rank, size=2)\n"
+        "team.join(Path(sys.argv[2]))\n"
+        "weight = torch.nn.Parameter(torch.zeros(3)); weight.grad = torch.full((3,), float(rank))\n"
+        "team.average_gradients([weight]); assert weight.grad.tolist() == [0.5] * 3\n"
+    )
+    command = [sys.executable, "-c", program]
+    meeting_point = str(tmp_path / "meet")
+    team = [subprocess.Popen([*command, str(rank), meeting_point]) for rank in range(2)]
+    assert [process.wait(60) for process in team] == [0, 0]
+
+
+def test_a_rank_outside_of_the_team_is_refused():
+    with pytest.raises(ValueError, match="rank=2 with 2 processes"):
+        Team(rank=2, size=2)
