@@ -102,8 +102,8 @@ def test_preprocessing():
     assert values.shape == (3, 3, 224, 224)
     for t, expected in enumerate((-1.0, 1.0, -0.6)):
         assert torch.allclose(values[t], torch.tensor(expected), atol=1e-6)
-    # Antialiased: a fine chequerboard becomes its mean, not one of its two colours.
-    chequered = np.indices((896, 896)).sum(axis=0) % 2 * 255
+    # Antialiased: a fine chequerboard becomes its mean, not the one pixel in the middle.
+    chequered = np.indices((672, 672)).sum(axis=0) % 2 * 255
     fine = preprocess(np.repeat(chequered[None, ..., None], 3, axis=3).astype(np.uint8))
     assert fine[..., 20:-20, 20:-20].abs().max() < 0.02
     # Bicubic weights overshoot beside an edge; the network's input does not.

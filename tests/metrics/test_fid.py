@@ -53,6 +53,11 @@ def test_warning_counts_frames_and_clips():
     first, second = metric.warnings()
     assert "16 generated frames of 8 clips for 30 features: the covariance has rank 15" in first
     assert "16 reference frames of 8 clips" in second
+    parts = [FID(), FID()]
+    parts[0].update(clips[:3])
+    parts[1].update(clips[3:])
+    parts[0].merge(parts[1])
+    assert parts[0].warnings() == [first, second]
 
 
 def test_interval_resamples_clips_not_frames():

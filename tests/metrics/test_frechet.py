@@ -75,8 +75,8 @@ def test_sets_without_any_spread():
 @pytest.mark.parametrize("n", [3, 20, 21, 200])
 def test_same_set_is_at_distance_zero(n):
     x = np.random.default_rng(n).normal(size=(n, 20)) * np.logspace(0, -5, 20)
-    assert frechet_distance(x, x) <= 1e-13 * n
-    assert frechet_distance(x, x[::-1]) <= 1e-13 * n
+    # Never below zero, which rounding alone would be about half of the time.
+    assert all(0 <= frechet_distance(x + k, x[::-1] + k) <= 1e-12 * n for k in range(10))
 
 
 @pytest.mark.parametrize(("n", "m"), [(6, 9), (6, 40), (50, 40)])

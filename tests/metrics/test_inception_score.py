@@ -50,6 +50,8 @@ def test_values_by_hand():
     # p = (1, 0) twice and (0, 1) once: exp of the entropy of (2/3, 1/3).
     rows = [[800.0, 0.0], [800.0, 0.0], [0.0, 800.0]]
     assert inception_score(rows) == pytest.approx(3 / 2 ** (2 / 3))
+    # A class that no row gives any probability adds nothing.
+    assert inception_score([[*row, -800.0] for row in rows]) == pytest.approx(3 / 2 ** (2 / 3))
 
 
 def test_is_the_definition():
@@ -147,6 +149,15 @@ def test_interval_holds_the_value_and_repeats():
     assert metric.interval(clips, num_resamples=300, seed=1) != (low, high)
     assert metric.interval(clips[: MIN_CLIPS_FOR_INTERVAL - 1], num_resamples=9, seed=0) is None
     assert InceptionScore(splits=2).interval(clips, num_resamples=9, seed=0) is None
+
+
+def test_interval_is_taken_around_the_value():
+    # Every clip a class of its own: a resample can only lose some.
+    clips = examples(num_clips=12, num_frames=1, num_classes=12)
+    for number, clip in enumerate(clips):
+        clip.features["efficientnet-lite0"]["logits"] = 20.0 * np.eye(12)[[number]]
+    low, high = InceptionScore().interval(clips, num_resamples=200, seed=0)
+    assert low < 12.0 < high
 
 
 def test_interval_resamples_clips_not_frames():

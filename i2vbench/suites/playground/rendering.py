@@ -253,7 +253,8 @@ def _wave(x: Field, period: float) -> Field:
 
 def _check(x: Field, y: Field, period: float) -> Field:
     a, b = _wave(x, period), _wave(y, period)
-    return a + b - 2 * a * b
+    check: Field = a + b - 2 * a * b
+    return check
 
 
 def _dots(x: Field, y: Field, period: float, radius: float) -> Field:

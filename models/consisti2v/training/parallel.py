@@ -1,5 +1,7 @@
-"""Data-parallel training by processes that average their gradients; two single-thread processes use two cores better
-than one process with two threads, which waits at the end of each small operator.
+"""Data-parallel training by processes that average their gradients.
+
+Two processes of one thread use two cores better than one process with two threads, which waits at
+the end of each small operator.
 """
 
 from __future__ import annotations
