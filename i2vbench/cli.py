@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,10 @@ def _option_names(command: str) -> set[str]:
 
 def main() -> None:
     """Entry point: user errors are one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A pipe of a narrow encoding (Windows) gets '?' for an arrow, not a traceback.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -35,12 +35,16 @@ class FeatureStore:
         name = f"{extractor.name}-{extractor_fingerprint(extractor)[:8]}"
         self._folder = root / name
         self._uses_prompt = extractor.uses_prompt
+        self._uses_fps = extractor.uses_fps
 
     def key(self, clip: Clip, prompt: str) -> str:
-        """The file name of a clip's features; the prompt counts where the extractor reads it."""
-        if not self._uses_prompt:
-            return clip.sha256[:32]
-        return hashlib.sha256(f"{clip.sha256}\x00{prompt}".encode()).hexdigest()[:32]
+        """The file name of a clip's features; prompt and rate count where the extractor says so."""
+        parts = [clip.sha256]
+        if self._uses_prompt:
+            parts.append(prompt)
+        if self._uses_fps:
+            parts.append(f"{clip.fps:g}")
+        return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
 
     def has(self, key: str) -> bool:
         """Whether the features of ``key`` are on disk."""

@@ -47,6 +47,8 @@ class Extractor(ABC):
     """Raise it when the arrays change."""
     uses_prompt: ClassVar[bool] = False
     """Whether the arrays depend on the prompt as well (it then enters the cache key)."""
+    uses_fps: ClassVar[bool] = False
+    """Whether the arrays depend on the clip's rate as well (it then enters the cache key)."""
 
     def __init__(self, *, device: str = "cpu") -> None:
         """Loads the network onto ``device``.

@@ -47,11 +47,11 @@ class BarProgress:
             total=total,
             initial=done,
             desc=f"{stage} {self._name}",
-            unit="clip",
+            unit=" clips",
             dynamic_ncols=True,
             mininterval=0.5,
             bar_format="{desc:<26} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} clips "
-            "[{elapsed}<{remaining}, {rate_fmt}]",
+            "[{elapsed}<{remaining}, {rate_noinv_fmt}]",
         )
 
     def advance(self, num_clips: int = 1) -> None:

@@ -125,6 +125,7 @@ class FlowExtractor(Extractor):
 
     name = "flow"
     version = "1"
+    uses_fps = True
 
     def __init__(self, *, device: str = "cpu", method: Method = "auto") -> None:
         """Loads RAFT onto ``device``, or takes DIS.

@@ -20,6 +20,7 @@ from .checkpoint import (
     checkpoint_folder,
     is_cached,
     read_config,
+    stored_parameters,
     weights_identity,
 )
 from .noise import SampleDraws
@@ -179,8 +180,6 @@ class ConsistI2V(Model):
 
     def describe(self) -> Card:
         """The card; reads configurations and, for a folder, the weight files to hash them."""
-        from .networks import count_parameters
-
         options = asdict(self.sampling)
         # No option of the adapter sets it.
         del options["camera_motion"]
@@ -189,9 +188,18 @@ class ConsistI2V(Model):
             version="1",
             weights=self._weights,
             options=options,
-            num_parameters=count_parameters(self.folder),
+            num_parameters=self._num_parameters,
             notes=(self.choice.reason,),
         )
+
+    @cached_property
+    def _num_parameters(self) -> int:
+        stored = stored_parameters(self.folder)
+        if stored is None:
+            from .networks import count_parameters
+
+            return count_parameters(self.folder)
+        return stored
 
     @cached_property
     def _weights(self) -> str:

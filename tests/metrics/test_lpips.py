@@ -194,7 +194,8 @@ class TestReference:
 
     def test_a_longer_reference_is_cut_and_a_larger_one_fitted(self):
         frames = random_frames(2, 40, 40)
-        real = np.kron(np.concatenate([frames, frames]), np.ones((1, 2, 2, 1), np.uint8))
+        later = random_frames(2, 40, 40, seed=1)
+        real = np.kron(np.concatenate([frames, later]), np.ones((1, 2, 2, 1), np.uint8))
         value = LPIPSReference().score_clip(an_example(frames, reference=real))
         expected = lpips_distances(frames, fit_frames(real[:2], 40, 40)).mean()
         assert value == pytest.approx(expected)

@@ -37,6 +37,7 @@ from i2vbench.models.consisti2v.training.progress import (
     step_generator,
 )
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
+from i2vbench.suites.playground.seeds import TRAIN_SEED_START
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ UNET_CONFIG: dict[str, Any] = {
     "temp_pos_embedding": "rotary",
     "use_frame_stride_condition": True,
 }
+_SCENES_PER_SEED = 10_000_000
 NUM_TIMESTEPS = 1000
 BETAS = (0.00085, 0.012)
 
@@ -90,7 +92,7 @@ class UNetTraining:
     first frame.
     """
     pool_size: int = 600
-    renewals_per_step: int = 1
+    renewals_per_step: int = 2
     size_px: int = 64
     seed: int = 0
     save_every: int = 100
@@ -211,7 +213,9 @@ def train(
     if team.rank == 0:
         (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (output / "prediction.txt").write_text(options.prediction + "\n", encoding="utf-8")
-    clips = SceneClips(config["n_frames"], options.size_px)
+    # Runs of other seeds, and runs that carry on from them, see other scenes.
+    first_seed = TRAIN_SEED_START + options.seed * _SCENES_PER_SEED
+    clips = SceneClips(config["n_frames"], options.size_px, first_seed=first_seed)
     pool = LatentPool(parts, clips, options.pool_size, options.renewals_per_step)
     schedule, empty_text_LD = NoiseSchedule(), parts.encode_text([""])[0]
     began = time.monotonic()

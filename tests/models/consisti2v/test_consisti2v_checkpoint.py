@@ -7,7 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from i2vbench.errors import MissingWeightsError, UserError
-from i2vbench.models.consisti2v.checkpoint import checkpoint_folder, weights_identity
+from i2vbench.models.consisti2v.checkpoint import (
+    checkpoint_folder,
+    stored_parameters,
+    weights_identity,
+)
 from i2vbench.models.consisti2v.networks import (
     count_parameters,
     is_dead,
@@ -222,8 +226,10 @@ def test_parameters_are_counted_without_weights(checkpoint):
     pipeline = ConsistI2VPipeline.from_pretrained(checkpoint)
     networks = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
     counted = sum(p.numel() for network in networks for p in network.parameters())
+    assert stored_parameters(checkpoint) == counted
     for path in checkpoint.rglob("*.safetensors"):
         path.unlink()
+    assert stored_parameters(checkpoint) is None
     assert count_parameters(checkpoint) == counted
 
 
