@@ -66,16 +66,16 @@ def download(urls: Sequence[str], target: Path, *, size: int | None, sha256: str
 def _fetch(url: str, part: Path, *, can_resume: bool) -> None:
     if not can_resume:
         part.unlink(missing_ok=True)
-    attempt = 1
+    attempt, furthest = 1, _size(part)
     while True:
-        before = _size(part)
         try:
             return _transfer(url, part, can_resume=can_resume)
         except _BrokenTransferError as error:
             if attempt == ATTEMPTS:
                 raise DownloadError(f"{error}, {ATTEMPTS} times") from error
             # A large file over a bad line may break often; only standing still counts.
-            attempt = 1 if can_resume and _size(part) > before else attempt + 1
+            attempt = 1 if can_resume and _size(part) > furthest else attempt + 1
+            furthest = max(furthest, _size(part))
         time.sleep(PAUSE_S)
 
 

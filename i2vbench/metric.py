@@ -178,7 +178,7 @@ class SetMetric(Metric):
         seed: int,
         confidence: float = 0.95,
     ) -> tuple[float, float] | None:
-        """Bootstrap percentile interval, clips resampled with replacement, the references kept.
+        """Bootstrap interval, clips resampled with replacement, the references kept.
 
         ``examples`` are read for their features alone. None where the set is too small.
         """

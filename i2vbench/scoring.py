@@ -192,12 +192,13 @@ def _score_batch(
             problem = example if isinstance(example, str) else _problem(failures, key, metric_run)
             sha256 = takes[key].sha256 if key in takes else ""
             row = metric_run.rows.get(key)
-            if row is None or row["error"] or problem or row["sha256"] != sha256:
+            fresh = row
+            if fresh is None or fresh["error"] or problem or fresh["sha256"] != sha256:
                 fresh = _row(metric_run, key, sha256, example, problem, stores)
-                if fresh != row:
-                    new_rows.append(fresh)
-                row = metric_run.rows[key] = fresh
-            _take_in(metric_run, row, example, stores)
+            fresh = _take_in(metric_run, fresh, example, stores)
+            if fresh != row:
+                new_rows.append(fresh)
+            metric_run.rows[key] = fresh
         if new_rows:
             append_rows(metric_run.rows_file, new_rows)
 
@@ -306,15 +307,20 @@ def _row(
 
 def _take_in(
     metric_run: MetricRun, row: dict[str, Any], example: Example | str, stores: _Stores
-) -> None:
+) -> dict[str, Any]:
+    """Adds the clip to the metric's state; the row, with the reason where a set metric refuses."""
     metric = metric_run.metric
     if isinstance(metric, ClipMetric):
         if row["value"] is not None:
             metric.add(row["value"])
     elif isinstance(example, Example) and not row["error"]:
         featured = _with_features(example, metric_run, stores)
-        metric.update([featured])
+        try:
+            metric.update([featured])
+        except ValueError as error:
+            return {**row, "error": str(error)}
         metric_run.examples.append(_without_pixels(featured))
+    return row
 
 
 def _with_features(example: Example, metric_run: MetricRun, stores: _Stores) -> Example:

@@ -8,17 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from .feature_set import Array, Normal
-
-try:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
-except ModuleNotFoundError:
-    threadpool_limits = None
 
 
 def resampled_distances(
@@ -38,21 +33,12 @@ def resampled_distances(
     Returns:
         (R,), >= 0.
     """
-    with _one_blas_thread():
+    with threadpool_limits(limits=1, user_api="blas"):
         projection = _Projection(clips, reference, ddof)
-        if threadpool_limits is None:
-            return np.array([projection.distance(counts_C) for counts_C in counts_RC])
         # LAPACK gains little from threads at these sizes, and waits for them in busy loops: on a
         # machine with other work, hundreds of times longer than it computes. Python's do not.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return np.array(list(pool.map(projection.distance, counts_RC)))
-
-
-def _one_blas_thread() -> AbstractContextManager[object]:
-    if threadpool_limits is None:
-        return nullcontext()
-    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
-    return limits
 
 
 class _Projection:

@@ -67,6 +67,8 @@ class ColourShift(SetMetric):
     def update(self, examples):
         for e in examples:
             ours = e.features["mean-colour"]["mean"]
+            if e.sample_id == "refused":
+                raise ValueError("a feature is not finite")
             self.sum += ours - e.reference_features["mean-colour"]["mean"]
             self.count += 1
 
@@ -190,6 +192,15 @@ def test_too_few_clips_give_a_reason_and_no_number(make_suite, tmp_path):
     run, plan, card = made(make_suite, tmp_path, ids=["a"])
     (shift,) = score(run, plan, card, metrics=["colour_shift"]).scores
     assert (shift.value, shift.reason) == (None, "needs at least 2 clips, got 1")
+
+
+def test_a_clip_that_a_set_metric_refuses_is_a_row(make_suite, tmp_path):
+    run, plan, card = made(make_suite, tmp_path, ids=["a", "refused", "c"])
+    for _ in range(2):
+        (shift,) = score(run, plan, card, metrics=["colour_shift"]).scores
+        assert (shift.n_scored, shift.n_expected) == (2, 3)
+        rows = read_rows(next((run.path / "scores").glob("colour_shift-*")))
+        assert [row["error"] for row in rows] == ["", "a feature is not finite", ""]
 
 
 def test_the_fingerprint_holds_what_changes_a_number(make_suite):

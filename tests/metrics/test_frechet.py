@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from i2vbench.metrics import frechet_resampling
 from i2vbench.metrics.feature_set import FeatureSet, factorise
 from i2vbench.metrics.frechet import (
     frechet_distance,
@@ -261,11 +260,3 @@ def test_resampled_distance_is_that_of_the_repeated_rows(num_clips, frames, num_
         )
         expected = frechet_distance(repeated, rows_y(num_reference, 12), ddof=ddof)
         assert value == pytest.approx(expected, rel=1e-6)
-
-
-def test_resamples_do_not_need_threadpoolctl(monkeypatch):
-    clips, reference = np.split(rows_x(12, 12), 6), filled([rows_y(9, 12)]).normal()
-    counts = np.random.default_rng(0).multinomial(6, [1 / 6] * 6, 4)
-    expected = resampled_distances(clips, reference, counts)
-    monkeypatch.setattr(frechet_resampling, "threadpool_limits", None)
-    assert np.allclose(resampled_distances(clips, reference, counts), expected, rtol=1e-6)
