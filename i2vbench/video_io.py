@@ -212,13 +212,13 @@ class _Reading:
             raise UnreadableClipError(f"{self.path}: truncated after {self.progress}")
 
     def _fps(self, stream: av.video.stream.VideoStream) -> float:
-        nominal = stream.average_rate or stream.guessed_rate
+        nominal = float(stream.average_rate or stream.guessed_rate or 0)
         times = [time for time in self.times_s if time is not None]
         span = max(times) - min(times) if len(times) == len(self.frames) else 0.0
         steps = len(self.frames) - 1
         # Containers with times in whole milliseconds round them.
         if nominal and (span <= 0 or abs(steps / nominal - span) <= 2e-3):
-            return float(nominal)
+            return nominal
         if span > 0:
             return steps / span
         raise UnreadableClipError(f"{self.path}: states no frame rate")

@@ -17,11 +17,11 @@ import lpips
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from i2vbench import weights
 from i2vbench.clip import Frames, Picture
+from i2vbench.fit import fit_frames
 from i2vbench.metric import ClipMetric, Example
 
 from .consistency import require_frames
@@ -73,26 +73,6 @@ def lpips_distances(
             distance = network(_signed(frames_THWC[chunk], device), _signed(others, device))
         parts.append(distance.flatten().double().cpu().numpy())
     return np.concatenate(parts)
-
-
-def fit_frames(frames_THWC: Frames, height: int, width: int) -> Frames:
-    """Frames resized to cover height x width (PIL, bicubic, antialiased), the rest cut off evenly.
-
-    Args:
-        frames_THWC: uint8 RGB; returned as they are if they have the size.
-        height: px.
-        width: px.
-    """
-    if frames_THWC.shape[1:3] == (height, width):
-        return frames_THWC
-    return np.stack(
-        [
-            np.asarray(
-                ImageOps.fit(Image.fromarray(frame), (width, height), Image.Resampling.BICUBIC)
-            )
-            for frame in frames_THWC
-        ]
-    )
 
 
 def _signed(frames_THWC: Frames, device: str) -> torch.Tensor:

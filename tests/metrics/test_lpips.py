@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 
 from i2vbench import weights
 from i2vbench.clip import Clip
+from i2vbench.fit import fit_frames
 from i2vbench.metric import Example
 from i2vbench.metrics import lpips as lpips_module
-from i2vbench.metrics.lpips import LPIPSFirstFrame, LPIPSReference, fit_frames, lpips_distances
+from i2vbench.metrics.lpips import LPIPSFirstFrame, LPIPSReference, lpips_distances
 
 
 def pictures() -> list[NDArray[np.uint8]]:

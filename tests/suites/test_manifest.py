@@ -166,8 +166,10 @@ def test_loaders_travel_to_workers_with_another_folder(
     put_picture(tmp_path / "a.png")
     put_jsonl(tmp_path, [{"id": "a", "image": "a.png"}])
     monkeypatch.chdir(tmp_path)
-    (sample,) = load_suite("manifest.jsonl")
+    suite = load_suite("manifest.jsonl")
+    (sample,) = suite
     monkeypatch.chdir(tmp_path.parent)
+    assert load_suite(suite.source).content_sha256 == suite.content_sha256
     assert pickle.loads(pickle.dumps(sample)).load_first_frame(GEOMETRY).shape == (16, 24, 3)
 
 

@@ -92,6 +92,11 @@ def test_given_ids_and_categories_are_taken(tmp_path: Path) -> None:
     assert (other.id, other.category, dict(other.extra)) == ("b", "", {})
 
 
+def test_a_given_id_that_is_no_file_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prompts.csv").write_text("file,id\na.png,ok\nb.png,../b\n")
+    assert "line 3: sample id '../b'" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "a/../../b.png"])
 def test_no_picture_outside_the_folder_is_read(tmp_path: Path, name: str) -> None:
     put_prompts(tmp_path / "mine", f"{name},x")
