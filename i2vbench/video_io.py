@@ -30,8 +30,10 @@ VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".gif")
 MAX_MIB = 4096
 """Of decoded frames: 690 frames of 1080p. Beyond, one file could take the machine down."""
 
-_MAX_DENOMINATOR = 1001
-"""NTSC rates are n/1001; other rates are stored to the nearest fraction, within 1e-6."""
+_MIN_FPS, _MAX_FPS = 0.001, 10_000.0
+_MAX_DENOMINATOR = 1_000_000
+_MAX_NUMERATOR = 2**31 - 1
+"""Of the rate that mp4 stores. NTSC's are n/1001; others are stored as the nearest fraction."""
 
 _SEGMENT_ID = bytes.fromhex("18538067")
 
@@ -44,17 +46,20 @@ def write_video(path: Path | str, clip: Clip) -> None:
 
     Args:
         path: the file; its folder is made where it does not exist.
-        clip: frames and fps; an fps that is no fraction with a denominator up to 1001 is stored
-            within 1e-6.
+        clip: frames and fps; fractions such as 24000/1001 are kept exactly, any other rate to six
+            digits.
 
     Raises:
         ValueError: the fps cannot be stored.
     """
     import av
 
-    rate = Fraction(clip.fps).limit_denominator(_MAX_DENOMINATOR)
-    if rate == 0 or rate.numerator >= 2**31:
-        raise ValueError(f"fps {clip.fps!r} cannot be stored; accepted: 1/1001 to 2^31/1001")
+    if not _MIN_FPS <= clip.fps <= _MAX_FPS:
+        raise ValueError(
+            f"fps {clip.fps!r} cannot be stored; accepted: {_MIN_FPS:g} to {_MAX_FPS:g}"
+        )
+    denominator = min(_MAX_DENOMINATOR, int(_MAX_NUMERATOR / clip.fps))
+    rate = Fraction(clip.fps).limit_denominator(denominator)
     _, height, width, _ = clip.frames.shape
     buffer = io.BytesIO()
     # bitexact leaves the muxer's version out of the file.
@@ -88,13 +93,17 @@ def read_video(path: Path | str, *, max_frames: int | None = None) -> Clip:
         UnreadableClipError: no such file, empty, no video in it, truncated, damaged, or too large.
     """
     import av
+    from av.video.reformatter import VideoReformatter
 
     path = Path(path)
     check_readable(path, "video")
-    reading = _Reading(path=path, max_frames=max_frames)
+    reading = _Reading(path=path, max_frames=max_frames, reformatter=VideoReformatter())
+    # A title in another encoding does not spoil the frames. PyAV 19 reads every one, and takes no
+    # such argument.
+    lenient: Any = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
         # An absolute path, since FFmpeg takes "a:b.mp4" for a protocol.
-        with av.open(str(path.absolute()), metadata_errors="ignore") as container:
+        with av.open(str(path.absolute()), **lenient) as container:
             return reading.clip(container)
     except av.FFmpegError as error:
         after = f" after {reading.progress}" if reading.frames else ""
@@ -128,6 +137,8 @@ class _Reading:
 
     path: Path
     max_frames: int | None
+    reformatter: Any
+    """Kept for the file: each frame's own would cost a third of the time of small frames."""
     frames: list[Frames] = field(default_factory=list)
     times_s: list[float | None] = field(default_factory=list)
     num_packets: int = 0
@@ -185,7 +196,8 @@ class _Reading:
             raise UnreadableClipError(
                 f"{self.path}: damaged, frame {len(self.frames)} cannot be decoded in full"
             )
-        picture = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+        rgb = self.reformatter.reformat(frame, format="rgb24")
+        picture = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
         if self.frames and picture.shape != self.frames[0].shape:
             raise UnreadableClipError(
                 f"{self.path}: frame {len(self.frames)} is {_size(picture)}, "

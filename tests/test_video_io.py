@@ -110,7 +110,7 @@ def test_what_was_written_is_read(tmp_path: Path, shape: tuple[int, int, int], f
     num_frames=st.integers(1, 5),
     height=st.integers(1, 40),
     width=st.integers(1, 40),
-    fps=st.floats(0.01, 1000),
+    fps=st.floats(0.001, 10_000),
 )
 def test_any_size_and_rate_survives(
     tmp_path_factory: pytest.TempPathFactory, num_frames: int, height: int, width: int, fps: float
@@ -120,7 +120,7 @@ def test_any_size_and_rate_survives(
     write_video(path, clip)
     back = read_video(path)
     assert back.sha256 == clip.sha256
-    assert back.fps == pytest.approx(fps, rel=1e-4)
+    assert back.fps == pytest.approx(fps, rel=1e-5)
 
 
 def test_decord_reads_the_same_pixels(tmp_path: Path) -> None:

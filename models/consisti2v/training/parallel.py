@@ -42,6 +42,12 @@ class Team:
                 world_size=self.size,
             )
 
+    def leave(self) -> None:
+        """Waits until all are done; a process that ends without it may abort, or make others."""
+        if self.size > 1:
+            dist.barrier()
+            dist.destroy_process_group()
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replaces each gradient by its mean over the processes."""
         if self.size == 1:

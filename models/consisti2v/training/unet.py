@@ -369,6 +369,7 @@ def main(
     team = Team(rank=rank, size=processes)
     team.join(meeting_point or output / "meeting-point")
     train(output, load_parts(vae, text), options, initial=initial, team=team)
+    team.leave()
 
 
 if __name__ == "__main__":

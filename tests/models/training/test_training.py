@@ -317,6 +317,7 @@ def test_two_processes_train_as_one_with_their_mean_gradient(tmp_path):
         "team.join(Path(sys.argv[2]))\n"
         "weight = torch.nn.Parameter(torch.zeros(3)); weight.grad = torch.full((3,), float(rank))\n"
         "team.average_gradients([weight]); assert weight.grad.tolist() == [0.5] * 3\n"
+        "team.leave()\n"
     )
     command = [sys.executable, "-c", program]
     meeting_point = str(tmp_path / "meet")
