@@ -53,15 +53,21 @@ def _pan(image_CHW: Tensor, motion: str, num_frames: int, height: int, width: in
 
 
 def _zoom(image_CHW: Tensor, motion: str, num_frames: int, size: int) -> Tensor:
-    height, width = image_CHW.shape[1:]
-    largest = min(height, width)
-    # Floats, cut to integers as late as the original does; it cuts too late for zoom_out (T12).
-    smallest = largest // 1.5
     crops = []
-    for i in range(num_frames):
-        grown = int((largest - smallest) * (i / num_frames))
-        side = largest - grown if motion == "zoom_in" else int(smallest) + grown
-        top, left = (height - side) // 2, (width - side) // 2
+    for top, left, side in zoom_boxes(motion, num_frames, *image_CHW.shape[1:]):
         crop = image_CHW[None, :, top : top + side, left : left + side]
         crops.append(F.interpolate(crop, size=(size, size), mode="bilinear", align_corners=False))
     return torch.cat(crops)
+
+
+def zoom_boxes(motion: str, num_frames: int, height: int, width: int) -> list[tuple[int, int, int]]:
+    """Top, left and side of each frame's square, pixels of a picture of this size."""
+    largest = min(height, width)
+    # A float, cut to an integer as late as the original does; it cuts too late for zoom_out (T12).
+    smallest = largest // 1.5
+    boxes = []
+    for i in range(num_frames):
+        grown = int((largest - smallest) * (i / num_frames))
+        side = largest - grown if motion == "zoom_in" else int(smallest) + grown
+        boxes.append(((height - side) // 2, (width - side) // 2, side))
+    return boxes

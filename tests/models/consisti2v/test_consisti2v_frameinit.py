@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2vbench.models.consisti2v.camera import moving_crops
+from i2vbench.models.consisti2v.camera import moving_crops, zoom_boxes
 from i2vbench.models.consisti2v.frameinit import (
     FILTERS,
     frame_init,
@@ -128,6 +128,16 @@ def test_recorded_zooms(frameinit_cases, motion):
     """zoom_out always fails in the original; recorded is what it means to compute."""
     crops = moving_crops(frameinit_cases.tensors["camera.image2x"], motion, 8, 24, 24)
     torch.testing.assert_close(crops[[0, 1, 7]], frameinit_cases.tensors[f"camera.{motion}.2x"])
+
+
+def test_recorded_boxes():
+    """Of 16 frames of a 512x768 picture, where the side of the square is no whole number."""
+    zoom_in = zoom_boxes("zoom_in", 16, 512, 768)
+    assert zoom_in[:4] == [(0, 128, 512), (5, 133, 502), (10, 138, 491), (16, 144, 480)]
+    assert zoom_in[12:] == [(64, 192, 384), (69, 197, 374), (74, 202, 363), (80, 208, 352)]
+    zoom_out = zoom_boxes("zoom_out", 16, 512, 768)
+    assert zoom_out[:3] == [(85, 213, 341), (80, 208, 351), (75, 203, 362)]
+    assert zoom_out[13:] == [(16, 144, 479), (11, 139, 490), (5, 133, 501)]
 
 
 def test_motions_that_cannot_be(frameinit_cases):
