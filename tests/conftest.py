@@ -12,12 +12,13 @@ from hypothesis import settings
 from PIL import Image
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# The same examples everywhere: a gate that fails by chance teaches people to press the button again.
-settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.load_profile("repeatable")
 
 from i2vbench.clip import Clip, Geometry, Picture
 from i2vbench.sample import Sample, Suite
+
+# The same examples everywhere: a gate that fails by chance teaches people to try it again.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
