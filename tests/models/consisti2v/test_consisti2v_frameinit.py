@@ -138,6 +138,8 @@ def test_recorded_boxes():
     zoom_out = zoom_boxes("zoom_out", 16, 512, 768)
     assert zoom_out[:3] == [(85, 213, 341), (80, 208, 351), (75, 203, 362)]
     assert zoom_out[13:] == [(16, 144, 479), (11, 139, 490), (5, 133, 501)]
+    # 50 // 1.5 = 33, so that 17 frames lose one pixel each.
+    assert [side for _, _, side in zoom_boxes("zoom_in", 17, 50, 60)][:3] == [50, 49, 48]
 
 
 def test_motions_that_cannot_be(frameinit_cases):

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from conftest import SMALL_UNET
 
 from i2vbench.errors import UserError
 from i2vbench.models.consisti2v.config import UNetConfig
 from i2vbench.models.consisti2v.networks import is_dead
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
+
+from .conftest import SMALL_UNET
 
 # Feature maps of one pixel give groups of two values, which amplify float32 rounding a hundredfold.
 ILL_CONDITIONED = ["no_frame_stride", "sinusoidal_no_augment", "text77", "text_len_eq_frames"]
