@@ -6,6 +6,7 @@ import lzma
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -73,6 +74,11 @@ def frameinit_cases() -> SimpleNamespace:
 def pipeline_cases() -> SimpleNamespace:
     index = json.loads((DATA / "pipeline_cases.json").read_text())
     return SimpleNamespace(cases=index, tensors=load_file(DATA / "pipeline_cases.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def small_unet_config() -> dict[str, Any]:
+    return SMALL_UNET
 
 
 @pytest.fixture(scope="session")

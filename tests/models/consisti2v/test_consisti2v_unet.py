@@ -8,8 +8,6 @@ from i2vbench.models.consisti2v.config import UNetConfig
 from i2vbench.models.consisti2v.networks import is_dead
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
 
-from .conftest import SMALL_UNET
-
 # Feature maps of one pixel give groups of two values, which amplify float32 rounding a hundredfold.
 ILL_CONDITIONED = ["no_frame_stride", "sinusoidal_no_augment", "text77", "text_len_eq_frames"]
 CASES = [
@@ -105,8 +103,8 @@ def test_full_size_keys_and_shapes(full_unet):
     assert sum(p.numel() for p in unet.parameters()) == 1_249_975_241
 
 
-def test_gradients_reach_every_live_parameter():
-    unet = ConsistI2VUNet.from_config(SMALL_UNET)
+def test_gradients_reach_every_live_parameter(small_unet_config):
+    unet = ConsistI2VUNet.from_config(small_unet_config)
     for name, parameter in unet.named_parameters():
         if name.endswith("alpha") or "frame_stride_embedding.linear_2" in name:
             torch.nn.init.constant_(parameter, 0.5)
@@ -126,9 +124,9 @@ def test_bf16_autocast(small_unet):
     assert 0 < relative_error(out.float(), expected) < 5e-2
 
 
-def test_inference_before_training_does_no_harm():
+def test_inference_before_training_does_no_harm(small_unet_config):
     """Cached tables made in inference mode would break the backward pass."""
-    config = {**SMALL_UNET, "temp_pos_embedding": "sinusoidal", "n_frames": 5}
+    config = {**small_unet_config, "temp_pos_embedding": "sinusoidal", "n_frames": 5}
     inputs = small_inputs(sample=torch.randn(2, 4, 4, 8, 8))
     unet = ConsistI2VUNet.from_config(config)
     with torch.inference_mode():
@@ -154,9 +152,9 @@ def test_alpha_is_clamped_without_being_changed(small_unet):
         alpha.fill_(0.5)
 
 
-def test_with_alphas_at_one_frames_are_independent():
+def test_with_alphas_at_one_frames_are_independent(small_unet_config):
     """What training starts from: the image network, frame by frame."""
-    unet = ConsistI2VUNet.from_config({**SMALL_UNET, "first_frame_condition_mode": "none"})
+    unet = ConsistI2VUNet.from_config({**small_unet_config, "first_frame_condition_mode": "none"})
     inputs = small_inputs(sample=torch.randn(1, 4, 4, 8, 8), clips=1)
     del inputs["first_frame_latents"]
     inputs["encoder_hidden_states"] = inputs["encoder_hidden_states"][:1]
@@ -188,8 +186,8 @@ def test_sizes_that_do_not_halve(small_unet):
         assert small_unet(**inputs).shape == (1, 4, 3, 7, 9)
 
 
-def test_conv2d_mode_replaces_the_first_frame():
-    config = {**SMALL_UNET, "first_frame_condition_mode": "conv2d"}
+def test_conv2d_mode_replaces_the_first_frame(small_unet_config):
+    config = {**small_unet_config, "first_frame_condition_mode": "conv2d"}
     unet = ConsistI2VUNet.from_config(config).eval()
     assert unet.down_blocks[1].first_frame_conv.weight.shape == (32, 4, 1, 1)
     with torch.inference_mode():
@@ -226,9 +224,9 @@ def test_wrong_inputs_are_named(small_unet, changed, message):
         ({"n_frames": 0}, "n_frames=0"),
     ],
 )
-def test_wrong_configurations_are_named(changed, message):
+def test_wrong_configurations_are_named(changed, message, small_unet_config):
     with pytest.raises(UserError, match=message):
-        UNetConfig.from_dict({**SMALL_UNET, **changed})
+        UNetConfig.from_dict({**small_unet_config, **changed})
 
 
 def test_configuration_defaults():
