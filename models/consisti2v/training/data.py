@@ -82,17 +82,17 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
         size_px: int = 64,
         *,
         first_seed: int = TRAIN_SEED_START,
-        stride: int | None = None,
+        strides: tuple[int, int] = STRIDES,
     ) -> None:
         self._num_frames = num_frames
         self._size_px = size_px
         self._first_seed = first_seed
-        self._stride = stride
+        self._strides = strides
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, str, int]:
         rng = np.random.Generator(np.random.PCG64((index, 2)))
         scene = scene_from_seed(self._first_seed + index)
-        stride = self._stride or int(rng.integers(STRIDES[0], STRIDES[1] + 1))
+        stride = int(rng.integers(self._strides[0], self._strides[1] + 1))
         video = render(scene, self._num_frames, self._size_px, self._size_px, float(stride))
         text = caption(scene, int(rng.integers(NUM_PHRASINGS * 16)))
         return torch.from_numpy(video).permute(0, 3, 1, 2).contiguous(), text, stride

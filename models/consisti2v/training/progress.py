@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -67,7 +67,14 @@ def learning_rate(step: int, steps: int, peak: float, warmup_steps: int) -> floa
     return peak * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+class HasGroups(Protocol):
+    """An optimizer, as far as its rate goes."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+
+def set_learning_rate(optimizer: HasGroups, rate: float) -> None:
     """Gives every parameter group the same rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -24,8 +24,9 @@ from diffusers import AutoencoderKL
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from i2vbench.models.consisti2v.training.data import SceneClips
+from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips
 from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, LatentPool
+from i2vbench.models.consisti2v.training.optimizer import OPTIMIZERS, build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
 from i2vbench.models.consisti2v.training.progress import (
     Ema,
@@ -43,8 +44,6 @@ _log = logging.getLogger(__name__)
 
 UNET_CONFIG: dict[str, Any] = {
     "sample_size": 16,
-    "in_channels": 4,
-    "out_channels": 4,
     "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [64, 96],
@@ -73,6 +72,8 @@ class UNetTraining:
     batch_size: int = 4
     peak_rate: float = 8e-4  # published: 5e-5, constant, on pretrained weights
     warmup_steps: int = 150  # published: 0
+    optimizer: str = "adamw"
+    """"adamw" as published, or "muon"."""
     weight_decay: float = 1e-2
     max_grad_norm: float = 0.5
     ema_decay: float = 0.998  # published: no EMA
@@ -91,8 +92,10 @@ class UNetTraining:
     Velocity at high noise is the negative of the clip itself, which attention can copy from the
     first frame.
     """
-    pool_size: int = 600
-    renewals_per_step: int = 2
+    strides: tuple[int, int] = STRIDES
+    """Range of the frame stride, both ends included."""
+    pool_size: int = 1000
+    renewals_per_step: int = 1
     size_px: int = 64
     seed: int = 0
     save_every: int = 100
@@ -190,21 +193,22 @@ def train(
         output: Holds `state.pt`, `log.jsonl` and `config.json`.
         parts: Autoencoder and text tower.
         options: Steps, rates and dropouts.
-        config: UNet configuration; the tiny one if None.
+        config: UNet configuration; if None the tiny one, with as many channels as the latents.
         initial: Run of a network with fewer layers to grow from.
         team: The processes that train together, each on `batch_size` clips; this one if None.
     """
     team = team or Team()
     torch.manual_seed(options.seed)
-    config = config or UNET_CONFIG
+    channels = parts.vae.config.latent_channels
+    config = config or {**UNET_CONFIG, "in_channels": channels, "out_channels": channels}
     unet = ConsistI2VUNet.from_config(config)
     _open_branches(unet, options.initial_alpha)
     _normalise_in_float32(unet)
     if initial is not None:
         _grow(unet, initial)
     trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=options.peak_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
+    optimizer = build_optimizer(
+        options.optimizer, unet, options.peak_rate, options.weight_decay
     )
     ema = Ema(unet, options.ema_decay)
     held = {"model": unet, "optimizer": optimizer, "ema": ema}
@@ -215,7 +219,9 @@ def train(
         (output / "prediction.txt").write_text(options.prediction + "\n", encoding="utf-8")
     # Runs of other seeds, and runs that carry on from them, see other scenes.
     first_seed = TRAIN_SEED_START + options.seed * _SCENES_PER_SEED
-    clips = SceneClips(config["n_frames"], options.size_px, first_seed=first_seed)
+    clips = SceneClips(
+        config["n_frames"], options.size_px, first_seed=first_seed, strides=options.strides
+    )
     pool = LatentPool(parts, clips, options.pool_size, options.renewals_per_step)
     schedule, empty_text_LD = NoiseSchedule(), parts.encode_text([""])[0]
     began = time.monotonic()
@@ -318,6 +324,9 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
 )
 @click.option("--steps", default=4500, show_default=True)
 @click.option("--batch-size", default=4, show_default=True)
+@click.option(
+    "--optimizer", default="adamw", show_default=True, type=click.Choice(OPTIMIZERS)
+)
 @click.option("--peak-rate", default=8e-4, show_default=True)
 @click.option(
     "--loss-weight", default="uniform", show_default=True, type=click.Choice(["uniform", "root-v"])
@@ -327,6 +336,13 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
     default="epsilon",
     show_default=True,
     type=click.Choice(["epsilon", "v_prediction"]),
+)
+@click.option(
+    "--strides",
+    type=(int, int),
+    default=STRIDES,
+    show_default=True,
+    help="Smallest and largest frame stride.",
 )
 @click.option(
     "--initial",
@@ -347,9 +363,11 @@ def main(
     text: Path,
     steps: int,
     batch_size: int,
+    optimizer: str,
     peak_rate: float,
     loss_weight: str,
     prediction: str,
+    strides: tuple[int, int],
     initial: Path | None,
     processes: int,
     rank: int,
@@ -361,9 +379,11 @@ def main(
     options = UNetTraining(
         steps=steps,
         batch_size=batch_size,
+        optimizer=optimizer,
         peak_rate=peak_rate,
         loss_weight=loss_weight,
         prediction=prediction,
+        strides=strides,
         seed=seed,
     )
     team = Team(rank=rank, size=processes)

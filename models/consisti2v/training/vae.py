@@ -1,4 +1,4 @@
-"""Trains the tiny autoencoder: 64x64 RGB frames to 16x16 latents of 4 channels and back.
+"""Trains the tiny autoencoder: 64x64 RGB frames to 16x16 latents of 8 channels and back.
 
 Shapes: B frames, C channels, H, W pixels, D latent channels.
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 VAE_CONFIG: dict[str, Any] = {
     "in_channels": 3,
     "out_channels": 3,
-    "latent_channels": 4,
+    "latent_channels": 8,
     "sample_size": 64,
     "down_block_types": ["DownEncoderBlock2D"] * 3,
     "up_block_types": ["UpDecoderBlock2D"] * 3,
