@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from i2vbench.clip import Clip, Geometry
-from i2vbench.errors import UserError
+from i2vbench.clip import Clip, Geometry, Picture
+from i2vbench.errors import UserError, did_you_mean
 from i2vbench.model import Card, Model, Options, Request
 
 from .checkpoint import (
@@ -24,15 +24,19 @@ from .checkpoint import (
     weights_identity,
 )
 from .noise import SampleDraws
+from .offload import OFFLOADS
 from .sampling import CheckpointSampling, Sampling
+from .schedulers import PUBLISHED
 
 if TYPE_CHECKING:
     from .pipeline import ConsistI2VPipeline
+    from .text_to_image import TextToImage
 
 TINY_FOLDER: Final = Path(__file__).parent / "tiny"
 # The published recipe trains at 256 pixels; its UNet inherits sample_size 64 (512 pixels) from
 # Stable Diffusion.
 _TRAINED_SIZE_PX: Final = 256
+_PICTURE_SEED: Final = 0x5EED_F1A5
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -41,7 +45,9 @@ class ConsistI2VOptions(Options):
     """What a user may choose; None is the checkpoint's own value, else the published one."""
 
     num_inference_steps: int | None = None
-    """DDIM steps; 50 published."""
+    """50 published."""
+    scheduler: str | None = None
+    """ddim (published), dpmpp, euler, euler_a, heun, unipc, ... or a Diffusers class."""
     guidance_scale_text: float | None = None
     """7.5 published; at most 1 is off."""
     guidance_scale_image: float | None = None
@@ -60,12 +66,24 @@ class ConsistI2VOptions(Options):
     """Spatial cutoff; 0.25 published."""
     frameinit_d_t: float | None = None
     """Temporal cutoff; 0.25 published."""
+    frameinit_iterations: int | None = None
+    """1 published; above, FreeInit's further rounds."""
     noise: str | None = None
     """vanilla, pyoco_mixed (published) or pyoco_progressive."""
     noise_alpha: float | None = None
     """Weight of what frames share in their noise; 1.0 published."""
     negative_prompt: str | None = None
     """Empty published."""
+    camera_motion: str | None = None
+    """static (published), pan_left/right/up/down, zoom_in/out, rotate_cw/ccw."""
+    segments: int = 1
+    """S > 1: long video of S(T-1)+1 frames, each segment from the last frame of the one before."""
+    t2i: str | None = None
+    """Text-to-video: a Diffusers text-to-image pipeline, folder or id, draws all first frames."""
+    compile: bool = False
+    """Compile the UNet (torch.compile)."""
+    offload: str = "none"
+    """For small GPUs: ``model`` keeps one network there at a time, ``sequential`` one layer."""
     checkpoint: str | None = None
     """A folder, a Hugging Face id, ``tiny`` or ``published``; None picks one."""
     revision: str | None = None
@@ -73,15 +91,17 @@ class ConsistI2VOptions(Options):
 
     def __post_init__(self) -> None:
         Sampling(**self.sampling_values())
+        if type(self.segments) is not int or not 1 <= self.segments <= 1000:
+            raise UserError(f"segments={self.segments!r}; accepted: an integer from 1 to 1000")
+        if self.offload not in OFFLOADS:
+            raise UserError(f"offload={self.offload!r}: {did_you_mean(self.offload, OFFLOADS)}")
+        if not isinstance(self.compile, bool):
+            raise UserError(f"compile={self.compile!r}; accepted: true or false")
 
     def sampling_values(self) -> dict[str, Any]:
         """What the user chose of the sampling."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: value
-            for name, value in values.items()
-            if value is not None and name not in ("checkpoint", "revision")
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(Sampling)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +159,7 @@ def choose_checkpoint(asked: str | None, revision: str | None) -> Choice:
 class ConsistI2V(Model):
     """The bundled reference model (Ren et al., TMLR 2024)."""
 
+    modes = frozenset({"image-to-video", "text-to-video"})
     options_type = ConsistI2VOptions
     options: ConsistI2VOptions
 
@@ -162,7 +183,31 @@ class ConsistI2V(Model):
     @cached_property
     def sampling(self) -> Sampling:
         """The user's choices over the checkpoint's over the published ones."""
-        return Sampling(**{**self.own.values, **self.options.sampling_values()})
+        values = {**self.own.values, **self.options.sampling_values()}
+        if self._is_text_to_video and self.options.frameinit is None:
+            values["frameinit"] = False
+        return Sampling(**values)
+
+    @cached_property
+    def _is_text_to_video(self) -> bool:
+        """Whether the network itself takes no first frame (mode ``none``)."""
+        stored = read_config(self.folder / "unet")
+        return bool(stored.get("first_frame_condition_mode") == "none")
+
+    @cached_property
+    def text_to_image(self) -> TextToImage | None:
+        """What draws the first frames, if option ``t2i`` asks for it."""
+        if self.options.t2i is None:
+            return None
+        if self._is_text_to_video:
+            raise UserError(
+                f"t2i={self.options.t2i!r} with a checkpoint that needs no first frame; omit it"
+            )
+        from .text_to_image import TextToImage
+
+        return TextToImage(
+            self.options.t2i, device=self.device, dtype=_DTYPES[self.dtype or "fp32"]
+        )
 
     @property
     def geometry(self) -> Geometry:
@@ -172,7 +217,7 @@ class ConsistI2V(Model):
         size = unet.get("sample_size", 64) * 2 ** (len(vae["block_out_channels"]) - 1)
         size = min(size, _TRAINED_SIZE_PX)
         return Geometry(
-            num_frames=unet.get("n_frames", 16),
+            num_frames=self.options.segments * (unet.get("n_frames", 16) - 1) + 1,
             height=self.own.height or size,
             width=self.own.width or size,
             fps=self.own.fps,
@@ -181,15 +226,19 @@ class ConsistI2V(Model):
     def describe(self) -> Card:
         """The card; reads configurations and, for a folder, the weight files to hash them."""
         options = asdict(self.sampling)
-        # No option of the adapter sets it.
-        del options["camera_motion"]
+        notes = [self.choice.reason]
+        if self.sampling.scheduler != PUBLISHED:
+            notes.append(f"scheduler {self.sampling.scheduler}; the published one is {PUBLISHED}")
+        if self.text_to_image is not None:
+            options["t2i"] = self.text_to_image.identity()
+            notes.append(f"text-to-video: {self.options.t2i} draws the first frames")
         return Card(
             name=self.choice.name,
             version="1",
             weights=self._weights,
             options=options,
             num_parameters=self._num_parameters,
-            notes=(self.choice.reason,),
+            notes=tuple(notes),
         )
 
     @cached_property
@@ -217,6 +266,8 @@ class ConsistI2V(Model):
             revision=None if is_local else self.folder.name,
             device=self.device,
             dtype=_DTYPES[self.dtype or "fp32"],
+            offload=self.options.offload,
+            compile_unet=self.options.compile,
         )
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Clip]:
@@ -237,16 +288,9 @@ class ConsistI2V(Model):
                 f"{per_segment + 1}, or longer ones of {2 * per_segment + 1}, "
                 f"{3 * per_segment + 1}, ... frames"
             )
-        pictures = []
-        for request in requests:
-            if request.first_frame is None:
-                raise ValueError(
-                    f"sample {request.sample.id!r} has no first frame; {self.choice.name} needs one"
-                )
-            pictures.append(request.first_frame)
         clips = self.pipeline(
             [request.prompt for request in requests],
-            pictures,
+            self._first_frames(requests),
             SampleDraws([request.generator() for request in requests]),
             self.sampling,
             height=geometry.height,
@@ -255,3 +299,23 @@ class ConsistI2V(Model):
         )
         for frames in clips:
             yield Clip(frames=frames, fps=geometry.fps)
+
+    def _first_frames(self, requests: Sequence[Request]) -> list[Picture] | None:
+        if self.text_to_image is not None:
+            # Seeds of their own: a picture from the clip's noise would not be independent of it.
+            generators = [
+                torch.Generator().manual_seed(request.noise_seed ^ _PICTURE_SEED)
+                for request in requests
+            ]
+            return self.text_to_image.draw([request.prompt for request in requests], generators)
+        if self._is_text_to_video:
+            return None
+        pictures = []
+        for request in requests:
+            if request.first_frame is None:
+                raise ValueError(
+                    f"sample {request.sample.id!r} has no first frame; {self.choice.name} needs "
+                    "one (option t2i draws it from the prompt)"
+                )
+            pictures.append(request.first_frame)
+        return pictures

@@ -84,18 +84,26 @@ def mix_frequencies(low_BCTHW: Tensor, high_BCTHW: Tensor, filter_THW: Tensor) -
 
 
 def frame_init(
-    still_BCTHW: Tensor, noise_BCTHW: Tensor, alpha_bar: float, filter_THW: Tensor
+    video_BCTHW: Tensor,
+    noise_BCTHW: Tensor,
+    alpha_bar: float,
+    filter_THW: Tensor,
+    high_BCTHW: Tensor | None = None,
 ) -> Tensor:
-    """Initial latents (B, C, T, H, W): low frequencies of the noised still video, high ones random.
+    """Initial latents (B, C, T, H, W): low frequencies of the noised video, high ones random.
 
-    Both halves use the same noise; there is no second draw and no iteration.
+    As published, both halves use the same noise and there is one round. FreeInit's further rounds
+    take the clip of the round before as the video, noised by the first round's noise, and fresh
+    noise for the high frequencies.
 
     Args:
-        still_BCTHW: first-frame latents repeated in time (or the latents of a camera motion).
+        video_BCTHW: first-frame latents repeated in time (or the latents of a camera motion).
         noise_BCTHW: initial noise.
         alpha_bar: cumulative product of the schedule at the FrameInit level.
         filter_THW: from :func:`low_pass_filter`.
+        high_BCTHW: what gives the high frequencies; None for ``noise``.
     """
-    still = still_BCTHW.float() * math.sqrt(alpha_bar)
-    noised = still + noise_BCTHW.float() * math.sqrt(1 - alpha_bar)
-    return mix_frequencies(noised, noise_BCTHW, filter_THW).to(noise_BCTHW.dtype)
+    video = video_BCTHW.float() * math.sqrt(alpha_bar)
+    noised = video + noise_BCTHW.float() * math.sqrt(1 - alpha_bar)
+    high = noise_BCTHW if high_BCTHW is None else high_BCTHW
+    return mix_frequencies(noised, high, filter_THW).to(noise_BCTHW.dtype)

@@ -26,6 +26,11 @@ class Draws(Protocol):
         """Numbers for the initial noise, first axis B."""
         ...
 
+    @property
+    def generators(self) -> list[torch.Generator] | torch.Generator | None:
+        """For a scheduler that draws noise at each step; None is the global generator."""
+        ...
+
 
 class SampleDraws:
     """One CPU generator per clip, for all its draws.
@@ -36,6 +41,11 @@ class SampleDraws:
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
         self._generators = list(generators)
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """One per clip."""
+        return self._generators
 
     def posterior(self, shape: Sequence[int]) -> Tensor:
         """Equal shares of the first axis for each clip, in order."""
@@ -61,6 +71,11 @@ class ParityDraws:
     ) -> None:
         self._generator = generator
         self._device = device
+
+    @property
+    def generators(self) -> torch.Generator | None:
+        """``generator``."""
+        return self._generator
 
     def posterior(self, shape: Sequence[int]) -> Tensor:
         """From the global generator, whatever ``generator`` is."""

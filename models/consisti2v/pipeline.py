@@ -6,7 +6,7 @@ tokens, D text width, N images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .camera import moving_crops
@@ -22,11 +22,14 @@ from .checkpoint import checkpoint_folder
 from .frameinit import frame_init, low_pass_filter
 from .networks import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from .noise import Draws, initial_noise
+from .offload import Placement
 from .preprocess import fit, normalise, to_tensor
 from .sampling import Sampling
+from .schedulers import build_scheduler, draws_noise
 from .unet import ConsistI2VUNet
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+ClipShape = tuple[int, int, int, int, int]  # B, C, T, H, W
 
 # Pixels that the VAE takes at a time: four frames of 256x256, about 2 GiB of activations.
 _VAE_PIXELS = 4 * 256 * 256
@@ -43,13 +46,19 @@ class ConsistI2VPipeline:
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         scheduler: DDIMScheduler,
+        device: torch.device | str = "cpu",
+        offload: str = "none",
+        compile_unet: bool = False,
     ) -> None:
+        """Places the networks; arguments as :meth:`from_pretrained`."""
         self.unet = unet
         # Any: the two libraries type their classes in part only.
         self.vae: Any = vae
         self.text_encoder: Any = text_encoder
         self.tokenizer: Any = tokenizer
         self.scheduler: Any = scheduler
+        self._placement = Placement([self.unet, self.vae, self.text_encoder], device, offload)
+        self._predict: Any = torch.compile(unet) if compile_unet else unet
 
     @classmethod
     def from_pretrained(
@@ -60,6 +69,8 @@ class ConsistI2VPipeline:
         local_files_only: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        offload: str = "none",
+        compile_unet: bool = False,
         unet_overrides: Mapping[str, Any] | None = None,
         allow_pickle_format: bool = False,
     ) -> ConsistI2VPipeline:
@@ -69,9 +80,11 @@ class ConsistI2VPipeline:
             checkpoint: folder or repository id.
             revision: of the repository; None for its main branch.
             local_files_only: never download.
-            device: where the networks go.
-            dtype: of UNet and text encoder, whatever the files store. The VAE and the latents stay
-                float32: half-precision Stable Diffusion VAEs overflow.
+            device: where the networks run.
+            dtype: of UNet, text encoder and VAE, whatever the files store; latents stay float32,
+                and so does the VAE for float16, in which Stable Diffusion's overflows.
+            offload: of :data:`.offload.OFFLOADS`, for GPUs that do not hold all networks.
+            compile_unet: by ``torch.compile``; the first step then takes minutes.
             unet_overrides: values that replace those of ``unet/config.json``.
             allow_pickle_format: also read ``.bin`` files, by torch's tensors-only loader.
 
@@ -82,26 +95,23 @@ class ConsistI2VPipeline:
             str(checkpoint), revision=revision, local_files_only=local_files_only
         )
         pickles = {"allow_pickle_format": allow_pickle_format}
-        pipeline = cls(
+        vae = load_vae(folder / "vae", **pickles)
+        return cls(
             unet=load_unet(folder / "unet", dtype=dtype, overrides=unet_overrides, **pickles),
-            vae=load_vae(folder / "vae", **pickles),
+            # Not its own `to`, which warns of any cast.
+            vae=vae if dtype == torch.float16 else nn.Module.to(vae, dtype),
             text_encoder=load_text_encoder(folder / "text_encoder", dtype=dtype, **pickles),
             tokenizer=load_tokenizer(folder / "tokenizer"),
             scheduler=load_scheduler(folder / "scheduler"),
+            device=device,
+            offload=offload,
+            compile_unet=compile_unet,
         )
-        return pipeline.to(device)
-
-    def to(self, device: torch.device | str) -> ConsistI2VPipeline:
-        """Moves the networks; returns itself."""
-        self.unet.to(device)
-        self.vae.to(device)
-        self.text_encoder.to(device)
-        return self
 
     @property
     def device(self) -> torch.device:
-        """Where the UNet is."""
-        return self.unet.conv_in.weight.device
+        """Where the networks run."""
+        return self._placement.device
 
     @property
     def vae_factor(self) -> int:
@@ -116,7 +126,7 @@ class ConsistI2VPipeline:
     def __call__(
         self,
         prompts: Sequence[str],
-        first_frames: Sequence[Picture],
+        first_frames: Sequence[Picture] | None,
         draws: Draws,
         sampling: Sampling | None = None,
         *,
@@ -124,23 +134,20 @@ class ConsistI2VPipeline:
         width: int,
         num_segments: int = 1,
     ) -> NDArray[np.uint8]:
-        """Clips, uint8 (B, T, H, W, 3) RGB; arguments as :meth:`sample`."""
-        latents_BCTHW = self.sample(
-            prompts,
-            first_frames,
-            draws,
-            sampling,
-            height=height,
-            width=width,
-            num_segments=num_segments,
-        )
-        return to_uint8(self.decode(latents_BCTHW))
+        """Clips, uint8 (B, T, H, W, 3) RGB; arguments as :meth:`sample`.
 
-    @torch.inference_mode()
+        Each segment of a long video is decoded before the next is made, so that memory does not
+        grow with their number.
+        """
+        segments = self._segments(
+            prompts, first_frames, draws, sampling or Sampling(), height, width, num_segments
+        )
+        return np.concatenate([to_uint8(self.decode(segment)) for segment in segments], axis=1)
+
     def sample(
         self,
         prompts: Sequence[str],
-        first_frames: Sequence[Picture],
+        first_frames: Sequence[Picture] | None,
         draws: Draws,
         sampling: Sampling | None = None,
         *,
@@ -152,7 +159,8 @@ class ConsistI2VPipeline:
 
         Args:
             prompts: one text per clip.
-            first_frames: one picture per clip, uint8 (H, W, 3) RGB of any size.
+            first_frames: one picture per clip, uint8 (H, W, 3) RGB of any size; None for a network
+                of mode ``none``, which makes all frames from the text.
             draws: source of all random numbers.
             sampling: None for the published values.
             height: of the clip, pixels; a multiple of :attr:`vae_factor`.
@@ -161,37 +169,102 @@ class ConsistI2VPipeline:
                 last latent of the one before.
 
         Raises:
-            ValueError: sizes or counts that do not fit.
+            ValueError: sizes, counts or options that do not fit.
         """
-        sampling = sampling or Sampling()
-        if len(prompts) != len(first_frames) or not prompts:
-            raise ValueError(
-                f"{len(prompts)} prompts for {len(first_frames)} first frames; give one for each"
-            )
-        if num_segments < 1 or (num_segments > 1 and sampling.camera_motion):
-            raise ValueError(
-                f"num_segments={num_segments} with camera_motion={sampling.camera_motion!r}; "
-                "accepted: 1, or more without camera motion"
-            )
-        still_BCTHW = self._encode_first_frames(first_frames, draws, sampling, height, width)
-        first_BCTHW = still_BCTHW[:, :, :1]
+        segments = self._segments(
+            prompts, first_frames, draws, sampling or Sampling(), height, width, num_segments
+        )
+        return torch.cat(list(segments), dim=2)
+
+    @torch.inference_mode()
+    def _segments(
+        self,
+        prompts: Sequence[str],
+        first_frames: Sequence[Picture] | None,
+        draws: Draws,
+        sampling: Sampling,
+        height: int,
+        width: int,
+        num_segments: int,
+    ) -> Iterator[Tensor]:
+        """Latents of each segment in turn; the first has T frames, the others T-1."""
+        self._check(prompts, first_frames, sampling, height, width, num_segments)
+        still_BCTHW = None
+        if first_frames is not None:
+            still_BCTHW = self._encode_first_frames(first_frames, draws, sampling, height, width)
         guidance = sampling.guidance
         text_RLD = guidance.text_rows(
             self.encode_text(prompts), self.encode_text([sampling.negative_prompt] * len(prompts))
         )
-        parts = [first_BCTHW]
-        for _ in range(num_segments):
-            noise_BCTHW = initial_noise(
-                sampling.noise, sampling.noise_alpha, self._clip_shape(first_BCTHW), draws
-            )
-            latents_BCTHW = noise_BCTHW.to(self.device)
+        shape = (
+            len(prompts),
+            int(self.vae.config.latent_channels),
+            self.num_frames,
+            height // self.vae_factor,
+            width // self.vae_factor,
+        )
+        for number in range(num_segments):
+            noise_BCTHW = self._noise(shape, draws, sampling)
+            latents_BCTHW = noise_BCTHW
             if sampling.frameinit:
-                latents_BCTHW = self._frame_init(still_BCTHW, latents_BCTHW, sampling)
-            new_BCTHW = self._denoise(latents_BCTHW, first_BCTHW, text_RLD, sampling)
-            parts.append(new_BCTHW)
-            first_BCTHW = new_BCTHW[:, :, -1:]
-            still_BCTHW = first_BCTHW.expand(self._clip_shape(first_BCTHW))
-        return torch.cat(parts, dim=2)
+                assert still_BCTHW is not None
+                latents_BCTHW = self._frame_init(still_BCTHW, noise_BCTHW, noise_BCTHW, sampling)
+            clip_BCTHW = self._denoise(latents_BCTHW, still_BCTHW, text_RLD, sampling, draws)
+            for _ in range(sampling.frameinit_iterations - 1 if sampling.frameinit else 0):
+                fresh_BCTHW = self._noise(shape, draws, sampling)
+                latents_BCTHW = self._frame_init(clip_BCTHW, noise_BCTHW, fresh_BCTHW, sampling)
+                clip_BCTHW = self._denoise(latents_BCTHW, still_BCTHW, text_RLD, sampling, draws)
+            yield clip_BCTHW if number == 0 else clip_BCTHW[:, :, 1:]
+            still_BCTHW = clip_BCTHW[:, :, -1:].expand(shape)
+
+    def _check(
+        self,
+        prompts: Sequence[str],
+        first_frames: Sequence[Picture] | None,
+        sampling: Sampling,
+        height: int,
+        width: int,
+        num_segments: int,
+    ) -> None:
+        if height % self.vae_factor or width % self.vae_factor:
+            raise ValueError(
+                f"clips of {width}x{height} pixels: both sides must be multiples of "
+                f"{self.vae_factor}, the VAE's factor"
+            )
+        moves = sampling.camera_motion != "static"
+        if num_segments < 1 or (num_segments > 1 and moves):
+            raise ValueError(
+                f"num_segments={num_segments} with camera_motion={sampling.camera_motion!r}; "
+                "accepted: 1, or more without camera motion"
+            )
+        if self.needs_first_frame != (first_frames is not None):
+            mode = self.unet.config.first_frame_condition_mode
+            raise ValueError(
+                f"first_frames are {'not ' if first_frames is None else ''}given to a network of "
+                f"mode {mode!r}, which {'needs' if self.needs_first_frame else 'takes'} "
+                f"{'them' if self.needs_first_frame else 'none'}"
+            )
+        if first_frames is None:
+            for name, used in (
+                ("frameinit=True", sampling.frameinit),
+                (f"num_segments={num_segments}", num_segments > 1),
+                (f"camera_motion={sampling.camera_motion!r}", moves),
+                ("image guidance", sampling.guidance.mode == "both"),
+            ):
+                if used:
+                    raise ValueError(f"{name} needs a first frame; this network has none")
+        if not prompts or (first_frames is not None and len(prompts) != len(first_frames)):
+            number = 0 if first_frames is None else len(first_frames)
+            raise ValueError(f"{len(prompts)} prompts for {number} first frames; give one for each")
+
+    @property
+    def needs_first_frame(self) -> bool:
+        """False for a network of mode ``none``, which makes clips from text alone."""
+        return bool(self.unet.config.has_condition_frame)
+
+    def _noise(self, shape: ClipShape, draws: Draws, sampling: Sampling) -> Tensor:
+        made = initial_noise(sampling.noise, sampling.noise_alpha, shape, draws)
+        return made.to(self.device)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -206,7 +279,8 @@ class ConsistI2VPipeline:
         tokens = self.tokenizer(
             unique, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         )
-        encoded = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        with self._placement.running(self.text_encoder):
+            encoded = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
         rows: Tensor = encoded[[unique.index(text) for text in texts]]
         return rows
 
@@ -215,7 +289,8 @@ class ConsistI2VPipeline:
         """Scaled latents (N, C, H, W) sampled from the VAE posterior; pixels in [-1, 1] (T9)."""
         batch = self._vae_batch(pixels_NCHW, 1)
         chunks = torch.split(pixels_NCHW.to(self.device, self.vae.dtype), batch)
-        posteriors = [self.vae.encode(chunk).latent_dist for chunk in chunks]
+        with self._placement.running(self.vae):
+            posteriors = [self.vae.encode(chunk).latent_dist for chunk in chunks]
         mean_NCHW = torch.cat([posterior.mean for posterior in posteriors]).float()
         std_NCHW = torch.cat([posterior.std for posterior in posteriors]).float()
         noise_NCHW = draws.posterior(mean_NCHW.shape).to(self.device)
@@ -229,28 +304,20 @@ class ConsistI2VPipeline:
         images_NCHW = images_NCHW / self.vae.config.scaling_factor
         batch = self._vae_batch(images_NCHW, self.vae_factor)
         chunks = torch.split(images_NCHW.to(self.device, self.vae.dtype), batch)
-        pixels_NCHW = torch.cat([self.vae.decode(chunk).sample.float() for chunk in chunks])
+        with self._placement.running(self.vae):
+            pixels_NCHW = torch.cat([self.vae.decode(chunk).sample.float() for chunk in chunks])
         frames_BTCHW = torch.unflatten(pixels_NCHW, 0, (latents_BCTHW.shape[0], -1))
         return (frames_BTCHW / 2 + 0.5).clamp(0, 1)
 
     def _vae_batch(self, images_NCHW: Tensor, factor: int) -> int:
         return max(1, _VAE_PIXELS // (images_NCHW.shape[2] * images_NCHW.shape[3] * factor**2))
 
-    def _clip_shape(self, first_BCTHW: Tensor) -> tuple[int, int, int, int, int]:
-        clips, channels, _, height, width = first_BCTHW.shape
-        return clips, channels, self.num_frames, height, width
-
     def _encode_first_frames(
         self, pictures: Sequence[Picture], draws: Draws, sampling: Sampling, height: int, width: int
     ) -> Tensor:
         """The still (or moving) video that FrameInit starts from: (B, C, T, H, W)."""
-        if height % self.vae_factor or width % self.vae_factor:
-            raise ValueError(
-                f"clips of {width}x{height} pixels: both sides must be multiples of "
-                f"{self.vae_factor}, the VAE's factor"
-            )
         images = [to_tensor(picture) for picture in pictures]
-        if sampling.camera_motion is None:
+        if sampling.camera_motion == "static":
             pixels = torch.stack([fit(image, height, width) for image in images])
             latents_BCHW = self.encode_pixels(normalise(pixels), draws)
             return latents_BCHW[:, :, None].expand(-1, -1, self.num_frames, -1, -1)
@@ -259,7 +326,9 @@ class ConsistI2VPipeline:
         latents_NCHW = self.encode_pixels(normalise(pixels), draws)
         return torch.unflatten(latents_NCHW, 0, (len(images), -1)).transpose(1, 2)
 
-    def _frame_init(self, still_BCTHW: Tensor, noise_BCTHW: Tensor, sampling: Sampling) -> Tensor:
+    def _frame_init(
+        self, video_BCTHW: Tensor, noise_BCTHW: Tensor, high_BCTHW: Tensor, sampling: Sampling
+    ) -> Tensor:
         _, _, frames, height, width = noise_BCTHW.shape
         filter_THW = low_pass_filter(
             sampling.frameinit_filter,
@@ -268,31 +337,52 @@ class ConsistI2VPipeline:
             sampling.frameinit_d_t,
         )
         alpha_bar = float(self.scheduler.alphas_cumprod[sampling.frameinit_noise_level])
-        return frame_init(still_BCTHW, noise_BCTHW, alpha_bar, filter_THW)
+        return frame_init(video_BCTHW, noise_BCTHW, alpha_bar, filter_THW, high_BCTHW)
 
     def _denoise(
-        self, latents_BCTHW: Tensor, first_BCTHW: Tensor, text_RLD: Tensor, sampling: Sampling
+        self,
+        latents_BCTHW: Tensor,
+        still_BCTHW: Tensor | None,
+        text_RLD: Tensor,
+        sampling: Sampling,
+        draws: Draws,
     ) -> Tensor:
-        """Frames 1..T-1 of the clip, (B, C, T-1, H, W)."""
+        """The clip (B, C, T, H, W); its frame 0 is that of ``still``, if there is one.
+
+        What the steps need is made before the first one: on a GPU the loop neither waits for the
+        device nor copies to it.
+        """
         guidance = sampling.guidance
-        dtype = self.unet.conv_in.weight.dtype
-        first_RCTHW = guidance.first_frame_rows(first_BCTHW, latents_BCTHW[:, :, :1]).to(dtype)
+        device, dtype = self.device, self.unet.conv_in.weight.dtype
+        x_BCTHW, given = latents_BCTHW, {}
+        if still_BCTHW is not None:
+            x_BCTHW = latents_BCTHW[:, :, 1:]
+            first = guidance.first_frame_rows(still_BCTHW[:, :, :1], latents_BCTHW[:, :, :1])
+            given["first_frame_latents"] = first.to(dtype)
+        if self.unet.config.use_frame_stride_condition:
+            given["frame_stride"] = torch.tensor([sampling.frame_stride], device=device)
         text_RLD = text_RLD.to(dtype)
-        x_BCTHW = latents_BCTHW[:, :, 1:]
-        self.scheduler.set_timesteps(sampling.num_inference_steps)
-        for step in self.scheduler.timesteps.tolist():
-            noise_RCTHW = self.unet(
-                torch.cat([x_BCTHW] * guidance.num_rows).to(dtype),
-                step,
-                text_RLD,
-                first_frame_latents=first_RCTHW,
-                frame_stride=(
-                    sampling.frame_stride if self.unet.config.use_frame_stride_condition else None
-                ),
-            )
-            noise_BCTHW = guidance.combine(noise_RCTHW.float())
-            x_BCTHW = self.scheduler.step(noise_BCTHW, step, x_BCTHW, eta=0.0).prev_sample
-        return x_BCTHW
+        scheduler = build_scheduler(sampling.scheduler, self.scheduler)
+        scheduler.set_timesteps(sampling.num_inference_steps)
+        extra = {"generator": draws.generators} if draws_noise(scheduler) else {}
+        x_BCTHW = x_BCTHW * scheduler.init_noise_sigma
+        steps = scheduler.timesteps.tolist()
+        steps_S1 = scheduler.timesteps.to(device)[:, None]
+        with self._placement.running(self.unet):
+            for step, step_1 in zip(steps, steps_S1, strict=True):
+                # Also tells some schedulers where they are.
+                scaled_BCTHW = scheduler.scale_model_input(x_BCTHW, step)
+                rows_RCTHW = self._predict(
+                    torch.cat([scaled_BCTHW] * guidance.num_rows).to(dtype),
+                    step_1,
+                    text_RLD,
+                    **given,
+                )
+                noise_BCTHW = guidance.combine(rows_RCTHW.float())
+                x_BCTHW = scheduler.step(noise_BCTHW, step, x_BCTHW, **extra).prev_sample
+        if still_BCTHW is None:
+            return x_BCTHW
+        return torch.cat([still_BCTHW[:, :, :1], x_BCTHW], dim=2)
 
 
 def to_uint8(frames_BTCHW: Tensor) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from .camera import CAMERA_MOTIONS
 from .frameinit import FILTERS
 from .guidance import Guidance
 from .noise import NOISE_METHODS
+from .schedulers import scheduler_class
 
 _NUM_TRAIN_STEPS: Final = 1000
 SAMPLING_FILE: Final = "sampling.json"
@@ -24,7 +25,9 @@ class Sampling:
     """How a clip is sampled; the defaults are those of the published configuration."""
 
     num_inference_steps: int = 50
-    """DDIM steps, 1 to 999."""
+    """Steps of the scheduler, 1 to 999."""
+    scheduler: str = "ddim"
+    """Of :data:`.schedulers.SCHEDULERS`, or the name of a Diffusers class."""
     guidance_scale_text: float = 7.5
     """At most 1: no text guidance."""
     guidance_scale_image: float = 1.0
@@ -41,11 +44,14 @@ class Sampling:
     """Spatial cutoff, share of the Nyquist frequency."""
     frameinit_d_t: float = 0.25
     """Temporal cutoff, likewise."""
+    frameinit_iterations: int = 1
+    """Published: 1. Above, the clip itself is the video of the next round, as in FreeInit."""
     noise: str = "pyoco_mixed"
     noise_alpha: float = 1.0
     """Weight of the noise that frames share."""
     negative_prompt: str = ""
-    camera_motion: str | None = None
+    camera_motion: str = "static"
+    """Of :data:`.camera.CAMERA_MOTIONS`; acts through FrameInit."""
 
     def __post_init__(self) -> None:
         _within("num_inference_steps", self.num_inference_steps, 1, _NUM_TRAIN_STEPS - 1, int)
@@ -56,11 +62,12 @@ class Sampling:
         _within("frameinit_noise_level", self.frameinit_noise_level, 0, _NUM_TRAIN_STEPS - 1, int)
         _within("frameinit_d_s", self.frameinit_d_s, 0, 2)
         _within("frameinit_d_t", self.frameinit_d_t, 0, 2)
+        _within("frameinit_iterations", self.frameinit_iterations, 1, 100, int)
         _within("noise_alpha", self.noise_alpha, 0, 1000)
         _one_of("frameinit_filter", self.frameinit_filter, FILTERS)
         _one_of("noise", self.noise, NOISE_METHODS)
-        if self.camera_motion is not None:
-            _one_of("camera_motion", self.camera_motion, CAMERA_MOTIONS)
+        _one_of("camera_motion", self.camera_motion, CAMERA_MOTIONS)
+        scheduler_class(self.scheduler)
         if not isinstance(self.frameinit, bool):
             raise UserError(f"frameinit={self.frameinit!r}; accepted: true or false")
         if not isinstance(self.negative_prompt, str):

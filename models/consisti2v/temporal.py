@@ -47,31 +47,37 @@ class Blend(nn.Module):
         self.alpha.clamp_(0, 1)
 
 
+class TimeConv(nn.Conv3d):
+    """A convolution of length 3 along time, zero-padded."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, (3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, x_NCHW: Tensor, num_frames: int) -> Tensor:  # type: ignore[override]
+        """(N, C, H, W); a 2D convolution over (T, S), which needs no copy in channels-last."""
+        height, width = x_NCHW.shape[2:]
+        x_BTSC = torch.unflatten(to_tokens(x_NCHW), 0, (-1, num_frames))
+        x_BCTS = x_BTSC.permute(0, 3, 1, 2)
+        y_BCTS = F.conv2d(x_BCTS, self.weight.squeeze(-1), self.bias, padding=(1, 0))
+        return to_image(y_BCTS.permute(0, 2, 3, 1).flatten(0, 1), height, width)
+
+
 class TemporalConv(Blend):
     """Two convolutions of length 3 along time, each on GroupNorm and SiLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(_CONV_GROUPS, channels, eps=1e-6)
-        self.conv1 = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0))
+        self.conv1 = TimeConv(channels)
         self.time_emb_proj = nn.Linear(_DEAD_EMBEDDING, channels).requires_grad_(False)
         self.norm2 = nn.GroupNorm(_CONV_GROUPS, channels, eps=1e-6)
-        self.conv2 = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0))
+        self.conv2 = TimeConv(channels)
 
     def forward(self, x_NCHW: Tensor, num_frames: int) -> Tensor:
         """(N, C, H, W)."""
-        h_NCHW = _convolve(self.conv1, F.silu(self.norm1(x_NCHW)), num_frames)
-        h_NCHW = _convolve(self.conv2, F.silu(self.norm2(h_NCHW)), num_frames)
+        h_NCHW = self.conv1(F.silu(self.norm1(x_NCHW)), num_frames)
+        h_NCHW = self.conv2(F.silu(self.norm2(h_NCHW)), num_frames)
         return self.blend(x_NCHW, h_NCHW)
-
-
-def _convolve(conv: nn.Conv3d, x_NCHW: Tensor, num_frames: int) -> Tensor:
-    """The (3, 1, 1) convolution as a 2D one over (T, S), which needs no copy in channels-last."""
-    height, width = x_NCHW.shape[2:]
-    x_BTSC = torch.unflatten(to_tokens(x_NCHW), 0, (-1, num_frames))
-    x_BCTS = x_BTSC.permute(0, 3, 1, 2)
-    y_BCTS = F.conv2d(x_BCTS, conv.weight.squeeze(-1), conv.bias, padding=(1, 0))
-    return to_image(y_BCTS.permute(0, 2, 3, 1).flatten(0, 1), height, width)
 
 
 class Rotary(nn.Module):

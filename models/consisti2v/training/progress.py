@@ -71,7 +71,9 @@ class HasGroups(Protocol):
     """An optimizer, as far as its rate goes."""
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]: ...
+    def param_groups(self) -> list[dict[str, Any]]:
+        """As torch's optimizers have them."""
+        ...
 
 
 def set_learning_rate(optimizer: HasGroups, rate: float) -> None:

@@ -207,9 +207,7 @@ def train(
     if initial is not None:
         _grow(unet, initial)
     trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = build_optimizer(
-        options.optimizer, unet, options.peak_rate, options.weight_decay
-    )
+    optimizer = build_optimizer(options.optimizer, unet, options.peak_rate, options.weight_decay)
     ema = Ema(unet, options.ema_decay)
     held = {"model": unet, "optimizer": optimizer, "ema": ema}
     start = load_state(output, held)
@@ -324,9 +322,7 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
 )
 @click.option("--steps", default=4500, show_default=True)
 @click.option("--batch-size", default=4, show_default=True)
-@click.option(
-    "--optimizer", default="adamw", show_default=True, type=click.Choice(OPTIMIZERS)
-)
+@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(OPTIMIZERS))
 @click.option("--peak-rate", default=8e-4, show_default=True)
 @click.option(
     "--loss-weight", default="uniform", show_default=True, type=click.Choice(["uniform", "root-v"])

@@ -67,6 +67,7 @@ def test_a_revision_needs_a_repository():
 def test_published_defaults_then_the_checkpoints_then_the_users(checkpoint):
     assert load_model("consisti2v", {"checkpoint": str(checkpoint)}).describe().options == {
         "num_inference_steps": 50,
+        "scheduler": "ddim",
         "guidance_scale_text": 7.5,
         "guidance_scale_image": 1.0,
         "guidance_rescale": 0.0,
@@ -76,9 +77,11 @@ def test_published_defaults_then_the_checkpoints_then_the_users(checkpoint):
         "frameinit_filter": "gaussian",
         "frameinit_d_s": 0.25,
         "frameinit_d_t": 0.25,
+        "frameinit_iterations": 1,
         "noise": "pyoco_mixed",
         "noise_alpha": 1.0,
         "negative_prompt": "",
+        "camera_motion": "static",
     }
     own = {"num_inference_steps": 20, "guidance_scale_text": 3.0, "fps": 6, "height": 24}
     (checkpoint / "sampling.json").write_text(json.dumps(own))

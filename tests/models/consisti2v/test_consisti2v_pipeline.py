@@ -5,41 +5,57 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from i2vbench.models.consisti2v.networks import load_scheduler, load_text_encoder, load_tokenizer
 from i2vbench.models.consisti2v.noise import ParityDraws, SampleDraws
 from i2vbench.models.consisti2v.pipeline import ConsistI2VPipeline, to_uint8
 from i2vbench.models.consisti2v.sampling import Sampling
+from i2vbench.models.consisti2v.unet import ConsistI2VUNet
 
-CASES = ["autoregress", "nocfg_global_rng", "text_frameinit", "textimg_noinit", "zoom_in"]
+CASES = [
+    "autoregress",
+    "nocfg_global_rng",
+    "pan_right",
+    "text_frameinit",
+    "textimg_noinit",
+    "zoom_in",
+]
 
 
 def relative_error(out, expected):
     return ((out - expected).norm() / expected.norm()).item()
 
 
-class RecordedUNet:
+class RecordedUNet(torch.nn.Module):
     """Gives back what the original's network gave, and remembers what it was asked."""
 
     def __init__(self, tensors, prefix):
-        self.config = SimpleNamespace(n_frames=8, use_frame_stride_condition=True)
+        super().__init__()
+        self.config = SimpleNamespace(
+            n_frames=8, use_frame_stride_condition=True, has_condition_frame=True
+        )
         self.conv_in = SimpleNamespace(weight=torch.zeros(1))
         self.calls = []
         self._tensors, self._prefix = tensors, prefix
 
-    def __call__(self, sample, timestep, text, *, first_frame_latents, frame_stride):
+    def forward(self, sample, timestep, text, *, first_frame_latents, frame_stride):
         self.calls.append((sample, timestep, text, first_frame_latents, frame_stride))
         return self._tensors[f"{self._prefix}.unet.{len(self.calls) - 1}.out"]
 
 
-class RecordedVAE:
+class RecordedVAE(torch.nn.Module):
     """Gives back the recorded posterior, and remembers the pixels."""
 
     dtype = torch.float32
-    config = SimpleNamespace(block_out_channels=(32, 32, 64, 64), scaling_factor=0.18215)
+    config = SimpleNamespace(
+        block_out_channels=(32, 32, 64, 64), scaling_factor=0.18215, latent_channels=4
+    )
 
     def __init__(self, mean, log_variance):
+        super().__init__()
         self.pixels = []
         self._posterior = mean, log_variance
 
@@ -75,7 +91,7 @@ def replay(golden, components, name):
         noise=call["noise_sampling_method"],
         noise_alpha=call["noise_alpha"],
         negative_prompt=call["negative_prompt"],
-        camera_motion=call.get("camera_motion"),
+        camera_motion=call.get("camera_motion") or "static",
     )
     seed = case["generator_seed"]
     draws = ParityDraws(None if seed is None else torch.Generator().manual_seed(seed))
@@ -104,8 +120,8 @@ def test_recorded_runs(pipeline_cases, components, name):
     assert relative_error(first_frame, tensors[f"{name}.unet.0.first_frame_latents"]) < 1e-6
     assert relative_error(text, tensors[f"{name}.text_embeddings"]) < 1e-5
     segments = case["call"].get("autoregress_steps", 1)
-    assert [call[1] for call in calls] == case["timesteps"] * segments
-    assert {call[4] for call in calls} == {3}
+    assert [call[1].item() for call in calls] == case["timesteps"] * segments
+    assert {call[4].item() for call in calls} == {3}
     for key in ("pixels", "pixels.last"):
         if f"{name}.{key}" in tensors:
             expected = tensors[f"{name}.{key}"]
@@ -249,3 +265,45 @@ def test_counts_must_agree(checkpoint):
     pipeline = ConsistI2VPipeline.from_pretrained(checkpoint)
     with pytest.raises(ValueError, match="2 prompts for 1 first frames"):
         pipeline.sample(["a", "b"], pictures(1), SampleDraws([]), height=32, width=32)
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    height=st.integers(2, 9),
+    width=st.integers(2, 9),
+    clips=st.integers(1, 2),
+    segments=st.integers(1, 2),
+    image_scale=st.sampled_from([1.0, 2.0]),
+    picture=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+)
+def test_any_shape(checkpoint, height, width, clips, segments, image_scale, picture):
+    """Odd latent sizes, pictures of one pixel, one and two prompts."""
+    pipeline = ConsistI2VPipeline.from_pretrained(checkpoint)
+    made = pipeline(
+        ["a"] * clips,
+        [np.full((*picture, 3), 99, np.uint8)] * clips,
+        SampleDraws([torch.Generator().manual_seed(n) for n in range(clips)]),
+        Sampling(num_inference_steps=1, guidance_scale_image=image_scale),
+        height=4 * height,
+        width=4 * width,
+        num_segments=segments,
+    )
+    assert made.shape == (clips, 3 * segments + 1, 4 * height, 4 * width, 3)
+
+
+def test_a_network_of_one_frame(checkpoint, small_unet_config):
+    """Mode ``none`` with a single frame is an image model."""
+    config = {**small_unet_config, "n_frames": 1, "first_frame_condition_mode": "none"}
+    pipeline = ConsistI2VPipeline.from_pretrained(checkpoint)
+    pipeline.unet = pipeline._predict = ConsistI2VUNet.from_config(config).eval()
+    made = pipeline(
+        ["a"],
+        None,
+        SampleDraws([torch.Generator().manual_seed(0)]),
+        Sampling(num_inference_steps=1, frameinit=False),
+        height=32,
+        width=32,
+    )
+    assert made.shape == (1, 1, 32, 32, 3)
