@@ -1,4 +1,4 @@
-"""Checkpoint folders: found or downloaded, read without pickles, loaded strictly.
+"""Checkpoint folders: found or downloaded, with the files of weights that are read of each.
 
 The layout is that of Diffusers: ``unet/ vae/ text_encoder/ tokenizer/ scheduler/``, each with its
 configuration and, for the networks, safetensors files.
@@ -11,27 +11,39 @@ import json
 import math
 import pickle
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from huggingface_hub import snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
+from torch import Tensor
 
 from i2vbench.errors import MissingWeightsError, UserError
 from i2vbench.files import file_sha256
 
+from .stored import StoredWeights, first_line
+
 PUBLISHED_ID: Final = "TIGER-Lab/ConsistI2V"
 _NETWORKS: Final = ("unet", "vae", "text_encoder")
 _PARTS: Final = (*_NETWORKS, "tokenizer", "scheduler")
-_STEMS: Final = ("diffusion_pytorch_model", "model", "pytorch_model")
-_ENDINGS: Final = (".safetensors", ".fp16.safetensors", ".safetensors.index.json")
+_DIFFUSERS_STEMS: Final = ("diffusion_pytorch_model", "model", "pytorch_model")
+_TRANSFORMERS_STEMS: Final = ("model", "pytorch_model", "diffusion_pytorch_model")
+# The first that is there is read: full precision before half, one file before its parts.
+_SAFETENSORS: Final = (
+    ".safetensors",
+    ".safetensors.index.json",
+    ".fp16.safetensors",
+    ".safetensors.index.fp16.json",
+    ".fp16.safetensors.index.json",
+)
+_PICKLES: Final = (".bin", ".bin.index.json", ".fp16.bin")
 _CONFIG_PATTERNS: Final = ["*.json", "*/*.json", "*/*.txt"]
-_WEIGHT_PATTERNS: Final = [f"{network}/*.safetensors" for network in _NETWORKS]
 
 
 def checkpoint_folder(
@@ -40,21 +52,31 @@ def checkpoint_folder(
     revision: str | None = None,
     local_files_only: bool = False,
     without_weights: bool = False,
+    allow_pickle_format: bool = False,
 ) -> Path:
     """The folder of a checkpoint: itself, or the snapshot of a Hugging Face repository.
+
+    Of a repository's weights only the files that are read are downloaded, not their variants.
 
     Args:
         checkpoint: folder or repository id.
         revision: of the repository; None for its main branch.
         local_files_only: never download.
         without_weights: download configurations and tokenizer alone.
+        allow_pickle_format: take ``.bin`` files where the repository has no safetensors.
 
     Raises:
-        UserError: neither a folder nor a repository id.
+        UserError: neither a folder nor a repository id, a folder with a revision, or a repository
+            without weights that may be read.
         MissingWeightsError: a repository that is neither cached nor reachable.
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise UserError(
+                f"revision={revision!r} with the folder {checkpoint!r}; accepted with a Hugging "
+                "Face id alone: leave it out"
+            )
         return folder
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", checkpoint) or checkpoint.startswith("."):
         raise UserError(
@@ -62,23 +84,68 @@ def checkpoint_folder(
             f"text_encoder/, tokenizer/ and scheduler/, or a Hugging Face id such as {PUBLISHED_ID}"
         )
     try:
-        return Path(
-            snapshot_download(
-                checkpoint,
-                revision=revision,
-                local_files_only=local_files_only,
-                allow_patterns=_CONFIG_PATTERNS + ([] if without_weights else _WEIGHT_PATTERNS),
-            )
-        )
+        folder = _snapshot(checkpoint, revision, local_files_only=local_files_only)
+        if not without_weights:
+            for network in _NETWORKS:
+                _fetch_weights(
+                    checkpoint,
+                    folder / network,
+                    local_files_only=local_files_only,
+                    allow_pickle_format=allow_pickle_format,
+                )
     except HFValidationError as error:
         raise UserError(f"checkpoint {checkpoint!r} is no Hugging Face id: {error}") from error
     except OSError as error:
         at = f" at revision {revision!r}" if revision else ""
         raise MissingWeightsError(
-            f"checkpoint {checkpoint!r}{at} is neither a folder nor in the Hugging Face cache, and "
-            f"cannot be downloaded ({_first_line(error)}); give a folder or checkpoint=tiny, or go "
-            "online once"
+            f"checkpoint {checkpoint!r}{at} is neither a folder nor complete in the Hugging Face "
+            f"cache, and cannot be downloaded ({first_line(error)}); give a folder or "
+            "checkpoint=tiny, or go online once"
         ) from error
+    return folder
+
+
+def _snapshot(repository: str, revision: str | None, *, local_files_only: bool) -> Path:
+    """The folder of one commit, with its configurations and tokenizer."""
+    return Path(
+        snapshot_download(
+            repository,
+            revision=revision,
+            local_files_only=local_files_only,
+            allow_patterns=_CONFIG_PATTERNS,
+        )
+    )
+
+
+def _fetch_weights(
+    repository: str, folder: Path, *, local_files_only: bool, allow_pickle_format: bool
+) -> None:
+    """Downloads what :func:`weight_files` would read, if the repository had been cloned."""
+    commit = folder.parent.name
+
+    def fetch(name: str) -> bool:
+        if (folder / name).is_file():
+            return True
+        try:
+            hf_hub_download(
+                repository,
+                f"{folder.name}/{name}",
+                revision=commit,
+                local_files_only=local_files_only,
+            )
+        except LocalEntryNotFoundError:
+            # A subclass of the next: the Hub was not asked, so the file may exist there.
+            raise
+        except EntryNotFoundError:
+            return False
+        return True
+
+    try:
+        weight_files(folder, allow_pickle_format=allow_pickle_format, has=fetch)
+    except LocalEntryNotFoundError:
+        # Without a network, a variant that somebody else downloaded is what there is.
+        if not _is_complete(folder, allow_pickle_format=allow_pickle_format):
+            raise
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -100,63 +167,105 @@ def read_config(folder: Path) -> dict[str, Any]:
     return values
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of one network: one, or the parts that its index names.
+def weight_files(
+    folder: Path,
+    *,
+    allow_pickle_format: bool = False,
+    has: Callable[[str], bool] | None = None,
+) -> list[Path]:
+    """The files of one network that are read: one, or the parts that its index names.
+
+    Args:
+        folder: of the network.
+        allow_pickle_format: accept ``.bin`` files where no safetensors are.
+        has: whether a file of that name is in the folder; it may put it there.
 
     Raises:
-        UserError: none is there, or a part is missing.
+        UserError: none is there, a part is missing, or an index that is not one.
     """
-    for stem in _STEMS:
-        for path in (folder / f"{stem}{ending}" for ending in _ENDINGS[:2]):
-            if path.is_file():
-                return [path]
-        index = folder / f"{stem}{_ENDINGS[2]}"
-        if index.is_file():
-            names = sorted(
-                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            )
-            for name in names:
-                if not (folder / name).is_file():
-                    raise UserError(f"{folder / name} does not exist, but {index.name} names it")
-            return [folder / name for name in names]
+    has = has or (lambda name: (folder / name).is_file())
+    stems = _TRANSFORMERS_STEMS if folder.name == "text_encoder" else _DIFFUSERS_STEMS
+    for ending in _SAFETENSORS + (_PICKLES if allow_pickle_format else ()):
+        for name in (f"{stem}{ending}" for stem in stems):
+            if not has(name):
+                continue
+            if not name.endswith(".json"):
+                return [folder / name]
+            parts = _parts(folder / name)
+            for part in parts:
+                if not has(part):
+                    raise UserError(
+                        f"{folder / part} does not exist, but {name} names it; "
+                        "copy or download it again"
+                    )
+            return [folder / part for part in parts]
+    pickles = "" if allow_pickle_format else "; .bin files only with allow_pickle_format"
     raise UserError(
-        f"{folder} has no safetensors file; accepted: {_STEMS[0]}.safetensors or {_STEMS[1]}"
-        ".safetensors (pickled .bin files are not read unless allow_pickle_format is set)"
+        f"{folder} has no weights; accepted: {stems[0]}.safetensors, its parts with "
+        f"{stems[0]}.safetensors.index.json, or {stems[0]}.fp16.safetensors{pickles}"
     )
 
 
-def read_weights(folder: Path, *, allow_pickle_format: bool = False) -> dict[str, Tensor]:
+def _parts(index: Path) -> list[str]:
+    kind = "bin" if ".bin." in index.name else "safetensors"
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(
+            f"{index} cannot be read ({type(error).__name__}: {first_line(error)}); accepted: an "
+            "object whose weight_map gives each key its file"
+        ) from error
+    for name in names:
+        # An index is a stranger's: it must not reach out of its folder.
+        if not isinstance(name, str) or not re.fullmatch(rf"[\w-][\w.-]*\.{kind}", name):
+            raise UserError(
+                f"{index} names the file {name!r}; accepted: the plain name of a .{kind} file in "
+                "the same folder"
+            )
+    return names
+
+
+def _is_complete(folder: Path, *, allow_pickle_format: bool = False) -> bool:
+    try:
+        weight_files(folder, allow_pickle_format=allow_pickle_format)
+    except UserError:
+        return False
+    return True
+
+
+def read_weights(folder: Path, *, allow_pickle_format: bool = False) -> Mapping[str, Tensor]:
     """All tensors of one network as stored.
 
     Args:
         folder: of the network.
         allow_pickle_format: read ``.bin`` files where no safetensors are, by the restricted loader
-            of torch that builds tensors only.
+            of torch that builds tensors only; they are in memory at once.
 
     Raises:
         UserError: missing, truncated or foreign files.
     """
-    old = [folder / f"{stem}.bin" for stem in _STEMS if (folder / f"{stem}.bin").is_file()]
-    if allow_pickle_format and old and not list(folder.glob("*.safetensors")):
-        try:
-            loaded: dict[str, Tensor] = torch.load(old[0], map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise UserError(f"{old[0]} cannot be read: {_first_line(error)}") from error
-        return loaded
+    files = weight_files(folder, allow_pickle_format=allow_pickle_format)
+    if files[0].suffix == ".safetensors":
+        return StoredWeights(files)
     state: dict[str, Tensor] = {}
-    for path in weight_files(folder):
+    for path in files:
         try:
-            state.update(load_file(path))
-        except SafetensorError as error:
-            raise _damaged(path, error) from error
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise UserError(f"{path} cannot be read: {first_line(error)}") from error
+        if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
+            raise UserError(f"{path} holds no weights; accepted: a dictionary of tensors")
+        state.update(loaded)
     return state
 
 
 def is_cached(repository: str, revision: str | None = None) -> bool:
-    """Whether the Hugging Face cache has the UNet's weights of ``repository``."""
-    names = (f"unet/{stem}{end}" for stem in _STEMS for end in _ENDINGS)
-    found = (try_to_load_from_cache(repository, name, revision=revision) for name in names)
-    return any(isinstance(path, str) for path in found)
+    """Whether the Hugging Face cache has configurations and weights of ``repository``."""
+    try:
+        folder = _snapshot(repository, revision, local_files_only=True)
+    except OSError:
+        return False
+    return all(_is_complete(folder / network) for network in _NETWORKS)
 
 
 def weights_identity(folder: Path) -> str:
@@ -169,7 +278,7 @@ def weights_identity(folder: Path) -> str:
     digest = hashlib.sha256()
     files = [path for part in _PARTS for path in (folder / part).glob("*")]
     for path in sorted(files):
-        if path.suffix in (".safetensors", ".json", ".txt"):
+        if path.suffix in (".safetensors", ".bin", ".json", ".txt"):
             name = path.relative_to(folder).as_posix()
             digest.update(f"{name} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
@@ -179,84 +288,11 @@ def stored_parameters(folder: Path) -> int | None:
     """Of UNet, VAE and text encoder, by the headers of their files; None where one has no weights.
 
     Building the networks to count them would cost seconds of imports at every start.
-    """
-    total = 0
-    for part in ("unet", "vae", "text_encoder"):
-        files = sorted((folder / part).glob("*.safetensors"))
-        if not files:
-            return None
-        for file in files:
-            try:
-                with safe_open(file, framework="numpy") as stored:
-                    keys = list(stored.keys())
-                    shapes = [stored.get_slice(key).get_shape() for key in keys]
-            except SafetensorError as error:
-                raise _damaged(file, error) from error
-            total += sum(math.prod(shape) for shape in shapes)
-    return total
-
-
-def load_strictly(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    *,
-    where: Path,
-    dtype: torch.dtype = torch.float32,
-    may_lack: Callable[[str], bool] = lambda key: False,
-    may_have: Callable[[str], bool] = lambda key: False,
-) -> None:
-    """Fills ``module`` (on the meta device or not) and refuses any key that does not fit.
-
-    Args:
-        module: its tensors are replaced, and end on the CPU.
-        state: stored tensors by key; half-precision ones are cast.
-        where: for messages.
-        dtype: of the floating-point tensors.
-        may_lack: keys of the module that the file need not have; on the meta device they become 0.
-        may_have: keys of the file that the module need not have; they are dropped.
 
     Raises:
-        UserError: a missing key, a key too many, or a shape that differs.
+        UserError: a damaged file.
     """
-    own = module.state_dict()
-    missing = [key for key in own if key not in state and not may_lack(key)]
-    extra = [key for key in state if key not in own and not may_have(key)]
-    if missing:
-        raise UserError(
-            f"{where} lacks {_some(missing)}; weights and config.json must be of one model"
-        )
-    if extra:
-        raise UserError(
-            f"{where} has {_some(extra)} that the network has not; "
-            "weights and config.json must be of one model"
-        )
-    filled: dict[str, Tensor] = {}
-    for key, tensor in own.items():
-        if key not in state:
-            filled[key] = torch.zeros(tensor.shape) if tensor.is_meta else tensor
-        elif state[key].shape != tensor.shape:
-            raise UserError(
-                f"{where}: {key} has shape {tuple(state[key].shape)}, config.json asks for "
-                f"{tuple(tensor.shape)}"
-            )
-        else:
-            filled[key] = state[key]
-    cast = {k: v.to(dtype) if v.is_floating_point() else v for k, v in filled.items()}
-    module.load_state_dict(cast, strict=True, assign=True)
-
-
-def _some(keys: Iterable[str]) -> str:
-    keys = sorted(keys)
-    rest = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-    return f"{keys[0]!r}{rest}"
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{path} is damaged or cut short ({path.stat().st_size} bytes: {_first_line(error)}); "
-        "copy or download it again"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if not all(_is_complete(folder / network) for network in _NETWORKS):
+        return None
+    stored = [StoredWeights(weight_files(folder / network)) for network in _NETWORKS]
+    return sum(math.prod(shape) for weights in stored for shape in weights.shapes.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from i2vbench.errors import UserError
 
-from .checkpoint import load_strictly, read_config, read_weights
+from .checkpoint import read_config, read_weights
+from .stored import RenamedWeights, load_strictly
 from .unet import ConsistI2VUNet
 
 # The published inference and training configurations; they fill what a stored configuration lacks.
@@ -99,7 +100,7 @@ def load_unet(
         UserError: a configuration or weights that do not fit.
     """
     config = {**PUBLISHED_VIDEO, **read_config(folder), **(overrides or {})}
-    state = read_weights(folder, allow_pickle_format=allow_pickle_format)
+    weights = read_weights(folder, allow_pickle_format=allow_pickle_format)
 
     def may_lack(key: str) -> bool:
         temporal = any(part in key for part in _TEMPORAL)
@@ -108,25 +109,27 @@ def load_unet(
     # Initial values cost seconds at full size, and matter only where the file lacks them.
     with torch.device("cpu" if from_image_model else "meta"):
         unet = ConsistI2VUNet.from_config(config)
-    load_strictly(unet, state, where=folder, dtype=dtype, may_lack=may_lack, may_have=is_dead)
+    load_strictly(unet, weights, where=folder, dtype=dtype, may_lack=may_lack, may_have=is_dead)
     return unet.eval()
 
 
-def load_vae(folder: Path, *, allow_pickle_format: bool = False) -> Any:  # noqa: ANN401
-    """The VAE of ``folder``, float32, in eval mode.
+def load_vae(
+    folder: Path, *, dtype: torch.dtype = torch.float32, allow_pickle_format: bool = False
+) -> Any:  # noqa: ANN401
+    """The VAE of ``folder``, in eval mode; in float16, Stable Diffusion's overflows.
 
     Raises:
         UserError: a configuration or weights that do not fit.
     """
     vae = _build_vae(folder)
-    state = read_weights(folder, allow_pickle_format=allow_pickle_format)
-    state = {_new_vae_name(key): tensor for key, tensor in state.items()}
-    own = vae.state_dict()
-    for key, tensor in state.items():
+    maps = {key for key, tensor in vae.state_dict().items() if tensor.ndim == 2}
+
+    def adapt(key: str, tensor: Tensor) -> Tensor:
         # Older still: the same maps as 1x1 convolutions.
-        if key in own and tensor.ndim == 4 and own[key].ndim == 2:
-            state[key] = tensor[:, :, 0, 0]
-    load_strictly(vae, state, where=folder)
+        return tensor[:, :, 0, 0] if key in maps and tensor.ndim == 4 else tensor
+
+    stored = read_weights(folder, allow_pickle_format=allow_pickle_format)
+    load_strictly(vae, RenamedWeights(stored, _new_vae_name, adapt), where=folder, dtype=dtype)
     return vae.eval()
 
 
@@ -146,26 +149,26 @@ def load_text_encoder(
         UserError: a configuration or weights that do not fit.
     """
     encoder = _build_text_encoder(folder)
-    state = read_weights(folder, allow_pickle_format=allow_pickle_format)
-    state = _with_prefix(state, encoder.state_dict())
+    stored = read_weights(folder, allow_pickle_format=allow_pickle_format)
+    weights = _with_prefix(stored, encoder.state_dict())
 
     def may_have(key: str) -> bool:
         return key.endswith("embeddings.position_ids")
 
-    load_strictly(encoder, state, where=folder, dtype=dtype, may_have=may_have)
+    load_strictly(encoder, weights, where=folder, dtype=dtype, may_have=may_have)
     return encoder.eval()
 
 
-def _with_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` under the prefix of ``own``: releases of transformers differ in ``text_model.``."""
+def _with_prefix(weights: Mapping[str, Tensor], own: Iterable[str]) -> Mapping[str, Tensor]:
+    """Under the prefix of ``own``: releases of transformers differ in ``text_model.``."""
     prefix = "text_model."
-    stored = any(key.startswith(prefix) for key in state)
+    stored = any(key.startswith(prefix) for key in weights)
     wanted = any(key.startswith(prefix) for key in own)
     if stored and not wanted:
-        return {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+        return RenamedWeights(weights, lambda key: key.removeprefix(prefix))
     if wanted and not stored:
-        return {prefix + key: tensor for key, tensor in state.items()}
-    return dict(state)
+        return RenamedWeights(weights, lambda key: prefix + key)
+    return weights
 
 
 def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401
@@ -174,8 +177,10 @@ def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401
     Raises:
         UserError: the vocabulary is not there.
     """
+    # Of transformers from 5 on: one file in place of the two.
+    has_new_file = (folder / "tokenizer.json").is_file()
     for name in ("vocab.json", "merges.txt"):
-        if not (folder / name).is_file():
+        if not has_new_file and not (folder / name).is_file():
             raise UserError(f"{folder / name} does not exist; a checkpoint has tokenizer/{name}")
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 

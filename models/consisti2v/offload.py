@@ -35,7 +35,7 @@ class Placement:
             UserError: ``sequential`` without accelerate.
         """
         self.device = torch.device(device)
-        self._offload = offload
+        self.offload = offload
         if offload == "none":
             for network in networks:
                 network.to(self.device)
@@ -52,7 +52,7 @@ class Placement:
     @contextmanager
     def running(self, network: nn.Module) -> Iterator[None]:
         """``network`` is on the device inside."""
-        if self._offload != "model":
+        if self.offload != "model":
             yield
             return
         network.to(self.device)

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
+
+from i2vbench.errors import UserError
 
 from .camera import moving_crops
 from .checkpoint import checkpoint_folder
@@ -25,6 +27,7 @@ from .noise import Draws, initial_noise
 from .offload import Placement
 from .preprocess import fit, normalise, to_tensor
 from .sampling import Sampling
+from .saving import save_checkpoint
 from .schedulers import build_scheduler, draws_noise
 from .unet import ConsistI2VUNet
 
@@ -92,20 +95,44 @@ class ConsistI2VPipeline:
             UserError: a checkpoint that is missing, damaged or of another model.
         """
         folder = checkpoint_folder(
-            str(checkpoint), revision=revision, local_files_only=local_files_only
+            str(checkpoint),
+            revision=revision,
+            local_files_only=local_files_only,
+            allow_pickle_format=allow_pickle_format,
         )
         pickles = {"allow_pickle_format": allow_pickle_format}
-        vae = load_vae(folder / "vae", **pickles)
+        vae_dtype = torch.float32 if dtype == torch.float16 else dtype
         return cls(
             unet=load_unet(folder / "unet", dtype=dtype, overrides=unet_overrides, **pickles),
-            # Not its own `to`, which warns of any cast.
-            vae=vae if dtype == torch.float16 else nn.Module.to(vae, dtype),
+            vae=load_vae(folder / "vae", dtype=vae_dtype, **pickles),
             text_encoder=load_text_encoder(folder / "text_encoder", dtype=dtype, **pickles),
             tokenizer=load_tokenizer(folder / "tokenizer"),
             scheduler=load_scheduler(folder / "scheduler"),
             device=device,
             offload=offload,
             compile_unet=compile_unet,
+        )
+
+    def save_pretrained(self, folder: Path, *, max_shard_bytes: int | None = None) -> None:
+        """Writes the Diffusers layout that :meth:`from_pretrained` reads.
+
+        Args:
+            folder: must not exist yet, or be empty.
+            max_shard_bytes: of a weight file; None for one file per network.
+
+        Raises:
+            UserError: a folder with files in it, or networks that an offload has taken apart.
+        """
+        if self._placement.offload == "sequential":
+            raise UserError("offload='sequential' has no weights to save; load without it")
+        save_checkpoint(
+            folder,
+            unet=self.unet,
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            scheduler=self.scheduler,
+            max_shard_bytes=max_shard_bytes,
         )
 
     @property

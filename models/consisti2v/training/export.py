@@ -12,17 +12,9 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
+from i2vbench.models.consisti2v.saving import MODEL_INDEX
 from i2vbench.models.consisti2v.training.unet import BETAS, NUM_TIMESTEPS
 
-MODEL_INDEX: dict[str, Any] = {
-    "_class_name": "ConditionalAnimationPipeline",
-    "_diffusers_version": "0.21.2",
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["consisti2v.models.videoldm_unet", "VideoLDMUNet3DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
 SCHEDULER_CONFIG: dict[str, Any] = {
     "_class_name": "DDIMScheduler",
     "_diffusers_version": "0.21.2",
@@ -47,7 +39,10 @@ def export_checkpoint(unet_run: Path, vae: Path, text: Path, output: Path) -> No
         output: Checkpoint folder.
     """
     output.mkdir(parents=True, exist_ok=True)
-    _write_json(output / "model_index.json", MODEL_INDEX)
+    _write_json(
+        output / "model_index.json",
+        {**MODEL_INDEX, "scheduler": ["diffusers", "DDIMScheduler"]},
+    )
     prediction = (unet_run / "prediction.txt").read_text(encoding="utf-8").strip()
     schedule = {**SCHEDULER_CONFIG, "prediction_type": prediction}
     _write_json(output / "scheduler" / "scheduler_config.json", schedule)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from i2vbench.errors import MissingWeightsError, UserError
+from i2vbench.errors import UserError
 from i2vbench.models.consisti2v.checkpoint import (
-    checkpoint_folder,
     stored_parameters,
     weights_identity,
 )
@@ -49,8 +48,10 @@ def test_dtype_and_overrides(checkpoint):
         checkpoint, dtype=torch.bfloat16, unet_overrides={"n_frames": 6}
     )
     assert {p.dtype for p in pipeline.unet.parameters()} == {torch.bfloat16}
-    assert pipeline.vae.dtype == torch.float32
     assert pipeline.num_frames == 6
+    vae = load_vae(checkpoint / "vae", dtype=torch.bfloat16)
+    assert {p.dtype for p in vae.parameters()} == {torch.bfloat16}
+    assert load_vae(checkpoint / "vae").dtype == torch.float32
 
 
 def test_published_video_arguments_fill_a_plain_configuration(checkpoint):
@@ -64,15 +65,41 @@ def test_published_video_arguments_fill_a_plain_configuration(checkpoint):
     assert loaded.temp_pos_embedding == "rotary"
 
 
-def test_missing_keys_are_named(checkpoint):
-    rewrite(checkpoint / "unet", lambda state: state.pop("conv_in.bias"))
-    with pytest.raises(UserError, match=r"unet lacks 'conv_in.bias'; weights and config.json"):
+def test_missing_keys_are_named_with_the_nearest(checkpoint):
+    def misspell(state):
+        state["conv_in.bais"] = state.pop("conv_in.bias")
+        state["far.away"] = torch.ones(1)
+
+    rewrite(checkpoint / "unet", misspell)
+    message = (
+        r"unet lacks 'conv_in.bias'; nearest in the file: 'conv_in.bais'; weights and config.json"
+    )
+    with pytest.raises(UserError, match=message):
         load_unet(checkpoint / "unet")
 
 
-def test_extra_keys_are_named(checkpoint):
-    rewrite(checkpoint / "unet", lambda state: state.update(b=torch.ones(1), a=torch.ones(1)))
-    with pytest.raises(UserError, match="unet has 'a' and 1 more that the network has not"):
+def test_missing_keys_without_a_key_too_many(checkpoint):
+    rewrite(checkpoint / "unet", lambda state: state.pop("conv_out.bias"))
+    with pytest.raises(UserError, match=r"lacks 'conv_out.bias'; nearest in the file: 'conv_"):
+        load_unet(checkpoint / "unet")
+
+
+def test_extra_keys_are_named_with_the_nearest(checkpoint):
+    rewrite(
+        checkpoint / "unet",
+        lambda state: state.update({"conv_in.biass": torch.ones(1), "zeta": torch.ones(1)}),
+    )
+    message = (
+        r"unet has 'conv_in.biass' and 1 more that the network has not; "
+        r"nearest in the network: 'conv_in.bias'; weights"
+    )
+    with pytest.raises(UserError, match=message):
+        load_unet(checkpoint / "unet")
+
+
+def test_an_empty_file_lacks_everything(checkpoint):
+    rewrite(checkpoint / "unet", lambda state: state.clear())
+    with pytest.raises(UserError, match=r"nearest in the file: \(no key at all\)"):
         load_unet(checkpoint / "unet")
 
 
@@ -80,15 +107,6 @@ def test_wrong_shapes_are_named(checkpoint):
     rewrite(checkpoint / "vae", lambda state: state.update({"quant_conv.bias": torch.ones(3)}))
     with pytest.raises(UserError, match=r"quant_conv.bias has shape \(3,\), config.json asks for"):
         load_vae(checkpoint / "vae")
-
-
-@pytest.mark.parametrize("left", [0, 7, 1000, -1])
-def test_truncated_files_are_named(checkpoint, left):
-    path = checkpoint / "unet" / WEIGHTS
-    path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(UserError, match=f"{WEIGHTS} is damaged or cut short") as caught:
-        load_unet(checkpoint / "unet")
-    assert "\n" not in str(caught.value)
 
 
 def test_dead_parameters_may_be_absent(checkpoint):
@@ -149,31 +167,18 @@ def test_text_encoder_of_other_releases(checkpoint):
         assert torch.equal(without_prefix[key], tensor)
 
 
-def test_weights_in_parts(checkpoint):
-    folder = checkpoint / "unet"
-    expected = load_unet(folder).state_dict()
-    state = load_file(folder / WEIGHTS)
-    (folder / WEIGHTS).unlink()
-    keys = sorted(state)
-    parts = {"a.safetensors": keys[:50], "b.safetensors": keys[50:]}
-    for name, names in parts.items():
-        save_file({key: state[key] for key in names}, folder / name)
-    index = {"weight_map": {key: name for name, names in parts.items() for key in names}}
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
-    loaded = load_unet(folder).state_dict()
-    assert all(torch.equal(loaded[key], expected[key]) for key in expected)
-    (folder / "b.safetensors").unlink()
-    with pytest.raises(UserError, match=r"b.safetensors does not exist, but"):
-        load_unet(folder)
-
-
 def test_pickled_files_are_read_only_when_asked(checkpoint):
     folder = checkpoint / "unet"
     torch.save(load_file(folder / WEIGHTS), folder / "diffusion_pytorch_model.bin")
     (folder / WEIGHTS).unlink()
-    with pytest.raises(UserError, match="no safetensors file"):
+    with pytest.raises(UserError, match=r"no weights; .*bin files only with allow_pickle_format"):
         load_unet(folder)
     assert load_unet(folder, allow_pickle_format=True).config.n_frames == 4
+    before = weights_identity(checkpoint)
+    torch.save([1], folder / "diffusion_pytorch_model.bin")
+    with pytest.raises(UserError, match="holds no weights; accepted: a dictionary of tensors"):
+        load_unet(folder, allow_pickle_format=True)
+    assert weights_identity(checkpoint) != before
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(UserError, match="cannot be read"):
         load_unet(folder, allow_pickle_format=True)
@@ -202,24 +207,12 @@ def test_foreign_schedules_keep_what_ddim_knows(checkpoint):
         load_scheduler(checkpoint / "scheduler")
 
 
-def test_names_that_are_no_checkpoint():
-    with pytest.raises(UserError, match=r"checkpoint './nowhere' is no folder; give a folder with"):
-        checkpoint_folder("./nowhere")
-    with pytest.raises(MissingWeightsError, match="'nobody/nothing' is neither a folder nor in"):
-        checkpoint_folder("nobody/nothing", local_files_only=True)
-
-
 def test_identity_is_of_the_content(checkpoint):
     before = weights_identity(checkpoint)
     (checkpoint / "README.md").write_text("a word")
     assert weights_identity(checkpoint) == before
     rewrite(checkpoint / "unet", lambda state: state["conv_in.bias"].add_(1))
     assert weights_identity(checkpoint) != before
-
-
-def test_identity_of_a_snapshot_is_its_commit(tmp_path):
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    assert weights_identity(tmp_path / "snapshots" / commit) == commit
 
 
 def test_parameters_are_counted_without_weights(checkpoint):
@@ -236,3 +229,15 @@ def test_parameters_are_counted_without_weights(checkpoint):
 def test_a_tokenizer_needs_its_files(tmp_path):
     with pytest.raises(UserError, match=r"vocab.json does not exist"):
         load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_of_one_file_loads(checkpoint):
+    folder = checkpoint / "tokenizer"
+    text = "a sailing boat, at 3 o'clock"
+    expected = load_tokenizer(folder)
+    expected.save_pretrained(folder)
+    if not (folder / "tokenizer.json").is_file():
+        pytest.skip("this release of transformers writes vocab.json")
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    assert load_tokenizer(folder)(text).input_ids == expected(text).input_ids

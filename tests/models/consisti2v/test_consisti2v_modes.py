@@ -285,6 +285,16 @@ def test_offload_changes_no_clip(checkpoint, pipeline, offload):
         assert moved.unet.conv_in.weight.is_meta
 
 
+def test_a_saved_pipeline_makes_the_same_clips(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "saved", max_shard_bytes=100_000)
+    again = ConsistI2VPipeline.from_pretrained(tmp_path / "saved")
+    expected = sample(pipeline, [0], Sampling(**QUICK))
+    assert torch.equal(sample(again, [0], Sampling(**QUICK)), expected)
+    moved = ConsistI2VPipeline.from_pretrained(tmp_path / "saved", offload="sequential")
+    with pytest.raises(UserError, match="has no weights to save"):
+        moved.save_pretrained(tmp_path / "other")
+
+
 def test_compile_wraps_the_network(checkpoint, monkeypatch):
     wrapped = []
     monkeypatch.setattr(torch, "compile", lambda network: wrapped.append(network) or network)
