@@ -2,8 +2,9 @@
 
     python benchmarks/consisti2v.py [--original CHECKOUT] [--dtype bf16] [--part unet|vae]
 
-The original needs `diffusers==0.21.2 transformers==4.35.2 "huggingface_hub<0.20" einops beartype`; in an
-environment with these, this script runs both. Without `--original` it measures ours alone.
+The original needs diffusers==0.21.2, transformers==4.35.2, huggingface_hub<0.20, einops and
+beartype; in an environment with these, this script runs both. Without `--original` it measures ours
+alone.
 
 Weights are random (speed does not depend on them): the published configuration, 256x256 pixels, 16
 frames, one clip with text guidance, so two rows. The step of both is timed in turn in one process,

@@ -25,6 +25,10 @@ _COMMANDS = {
     "list": ("i2vbench.info_commands:list_names", "List models, metrics, suites or protocols."),
     "show": ("i2vbench.info_commands:show", "Show what a run is and what it scored."),
     "check": ("i2vbench.info_commands:check", "Try a model and all metrics on one sample."),
+    "profile": (
+        "i2vbench.profile_command:profile",
+        "Measure what a model costs: parameters, FLOPs, seconds, memory.",
+    ),
     "weights": ("i2vbench.weights_commands:weights", "List, fetch, verify or import weights."),
 }
 

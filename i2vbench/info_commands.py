@@ -28,7 +28,8 @@ def list_names(kind: str) -> None:
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def show(run: Path) -> None:
-    """Show what RUN is, how far it is, its scores and its failures."""
+    """Show what RUN is, how far it is, its scores, its failures and what the model costs."""
+    from i2vbench.profile import load_profile
     from i2vbench.results import load_results
     from i2vbench.rundir import RunDir
 
@@ -64,6 +65,11 @@ def show(run: Path) -> None:
             click.echo(
                 f"{score.label:<46} {value:>10}{interval}  n={count} {score.reason}".rstrip()
             )
+    profile = load_profile(run)
+    if profile is not None:
+        from i2vbench.profile_command import report
+
+        click.echo("\n" + "\n".join(report(profile)))
 
 
 @click.command()

@@ -162,7 +162,8 @@ def _cell(scores: Scores, column: Column, footnotes: dict[str, int | None]) -> C
         num_scored=num_scored,
         num_expected=num_expected,
         reason=found.reason,
-        footnote=footnotes[f"{column.label}: {found.reason}"] if found.reason else None,
+        # Not every reason has a note.
+        footnote=footnotes.get(f"{column.label}: {found.reason}") if found.reason else None,
         partial=found.value is not None and num_scored < num_expected,
         standing="",
         warnings=tuple(map(clean, score.warnings)) if score and found.value is not None else (),
@@ -186,7 +187,7 @@ def _sort_column(columns: Sequence[Column], rows: Sequence[Row], sort_by: str | 
         named = [place for place, column in enumerate(columns) if _is_called(column, sort_by)]
         if named:
             return named[0]
-    places = range(len(columns))
+    places = [place for place, column in enumerate(columns) if not column.is_cost]
     filled = [place for place in places if any(row.cells[place].value is not None for row in rows)]
     directed = [place for place in filled if columns[place].higher_is_better is not None]
     return next(iter([*directed, *filled, *places]), None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from i2vbench.results import Results, Score
 
 from .comparability import ColumnKey, column_key, column_suffixes
+from .cost import COST_LEVEL, NOT_PROFILED
 from .formatting import clean, decimals_for, finite
 from .table import Column
 
@@ -38,6 +39,8 @@ class Scores:
         key = column.key
         score = self.by_column.get(key) or self.missing.get(key.metric)
         if score is None:
+            if column.is_cost and not any(k.metric == key.metric for k in self.by_column):
+                return Scored(reason=NOT_PROFILED)
             others = [
                 clean(other.label) for k, other in self.by_column.items() if k.metric == key.metric
             ]
@@ -69,10 +72,13 @@ def read_scores(run: Results) -> Scores:
 def make_columns(runs: Sequence[Results]) -> list[Column]:
     """The columns of a table, in the order of the run with the most metrics.
 
-    A metric with several fingerprints has a column for each, the most common one first.
+    A metric with several fingerprints has a column for each, the most common one first. What a
+    model costs stands behind what it scores.
     """
     ordered = sorted(runs, key=lambda run: -len(run.scores))
-    metrics = dict.fromkeys(score.metric for run in ordered for score in run.scores)
+    scores_ = [score for run in ordered for score in run.scores]
+    scores_.sort(key=lambda score: score.level == COST_LEVEL)
+    metrics = dict.fromkeys(score.metric for score in scores_)
     variants = [variant for metric in metrics for variant in _variants(metric, ordered)]
     keys = [key for key, _ in variants]
     labels = [clean(scores[0].label) for _, scores in variants]

@@ -48,7 +48,8 @@ def render_all(results: Iterable[Results], output_dir: Path) -> str:
 
     Args:
         results: at least one run.
-        output_dir: made where it does not exist.
+        output_dir: made where it does not exist. Of runs that lie beside it, as those of a suite
+            do, the profiles are shown.
 
     Returns:
         The text of ``board.txt``, to print.
@@ -56,8 +57,9 @@ def render_all(results: Iterable[Results], output_dir: Path) -> str:
     from i2vbench.files import write_atomic
 
     from .board import Board
+    from .cost import with_profile
 
-    board = Board(results)
+    board = Board(with_profile(run, output_dir.parent / run.run) for run in results)
     text = render(board, "text")
     write_atomic(output_dir / "board.txt", text)
     for suffix in ("md", "csv", "html"):

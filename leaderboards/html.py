@@ -131,7 +131,8 @@ def _tooltip(column: Column, cell: Cell) -> str:
     lines = [f"{column.label}: {cell.text}{' %' if column.unit == '%' else ''}"]
     if cell.interval:
         lines.append(f"95 % interval {cell.interval_text}")
-    lines.append(f"{cell.num_scored} of {cell.num_expected} clips")
+    if cell.num_expected:
+        lines.append(f"{cell.num_scored} of {cell.num_expected} clips")
     if column.unit and column.unit != "%":
         lines.append(f"unit: {column.unit}")
     return "\n".join([*lines, *(f"⚠ {warning}" for warning in cell.warnings)])

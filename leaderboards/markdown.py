@@ -85,5 +85,7 @@ def _value(cell: Cell) -> str:
 def _count(cell: Cell) -> str:
     if cell.value is None:
         return cell.text
+    if not cell.num_expected:
+        return ""
     count = f"n={cell.num_scored}" + (f" of {cell.num_expected}" if cell.partial else "")
     return f"{escape(cell.interval_text)} {count}".strip()

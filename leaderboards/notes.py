@@ -25,9 +25,11 @@ def _skipped_words(run: Results) -> str:
 
 
 def missing_notes(scores: Sequence[Scores], columns: Sequence[Column]) -> list[Note]:
-    """A numbered note for each reason why a cell is empty."""
+    """A numbered note for each reason why a score is missing; a profile may always be."""
     texts: dict[str, None] = {}
     for column in columns:
+        if column.is_cost:
+            continue
         for run_scores in scores:
             reason = run_scores.find(column).reason
             if reason:
@@ -70,7 +72,11 @@ def _column_notes(columns: Sequence[Column]) -> list[Note]:
             keys = [column.key for column in variants]
             labels = [column.written_label for column in variants]
             names = join_words(column.label for column in variants)
-            why = join_words(column_differences(keys, labels))
+            why = join_words(
+                ["device, precision or batch size differ"]
+                if variants[0].is_cost
+                else column_differences(keys, labels)
+            )
             notes.append(Note(kind="columns", text=f"{names} are never ranked together: {why}."))
     return notes
 
@@ -84,7 +90,10 @@ def _partial_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[Note]
             if cell.partial:
                 count = f"{cell.num_scored} of {cell.num_expected} clips"
                 by_count.setdefault(count, []).append(column.label)
-        num_values = sum(cell.value is not None for cell in row.cells)
+        num_values = sum(
+            cell.value is not None and not column.is_cost
+            for cell, column in zip(row.cells, columns, strict=True)
+        )
         for count, labels in by_count.items():
             where = "every score" if len(labels) == num_values > 1 else join_words(labels)
             parts.append(f"{count} in {where}")
@@ -115,6 +124,8 @@ def _baseline_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[Note
     """Where a still picture wins: what the metric rewards there is that nothing moves."""
     beaten = []
     for place, column in enumerate(columns):
+        if column.is_cost:
+            continue
         sign = 1.0 if column.higher_is_better else -1.0
         models, still = (
             [sign * value for row in rows if row.role == role for value in _values(row, place)]

@@ -9,12 +9,15 @@ from pathlib import Path
 from i2vbench.errors import UserError
 from i2vbench.results import Results, load_results
 
+from .cost import with_profile
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What a search came back with."""
 
     results: tuple[Results, ...]
+    """With the figures of ``profile.json`` as scores, where a run was profiled."""
     unscored: tuple[Path, ...]
     """Run directories on the way that hold no ``results.json`` yet."""
 
@@ -47,6 +50,6 @@ def find_runs(paths: Iterable[Path]) -> Found:
                 )
         files.update(dict.fromkeys(file.resolve() for file in found))
     return Found(
-        results=tuple(load_results(file) for file in files),
+        results=tuple(with_profile(load_results(file), file.parent) for file in files),
         unscored=tuple(unscored),
     )

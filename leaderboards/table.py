@@ -8,6 +8,7 @@ from typing import Literal
 from i2vbench.results import Results
 
 from .comparability import ColumnKey, TableKey, limit_words
+from .cost import COST_LEVEL
 from .formatting import ARROWS, format_interval
 from .naming import Role, RowName
 from .ranking import Standing
@@ -44,6 +45,11 @@ class Column:
     def higher_is_better(self) -> bool | None:
         """None where neither end is better."""
         return self.key.higher_is_better
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether it says what a model costs, not how good its clips are."""
+        return self.level == COST_LEVEL
 
     @property
     def arrow(self) -> str:

@@ -29,6 +29,8 @@ from .sampling import CheckpointSampling, Sampling
 from .schedulers import PUBLISHED
 
 if TYPE_CHECKING:
+    from i2vbench.profile import Profile, ProfileSettings
+
     from .pipeline import ConsistI2VPipeline
     from .text_to_image import TextToImage
 
@@ -269,6 +271,12 @@ class ConsistI2V(Model):
             offload=self.options.offload,
             compile_unet=self.options.compile,
         )
+
+    def profile(self, settings: ProfileSettings) -> Profile:
+        """What it costs, by part; see :mod:`.profiling`."""
+        from .profiling import profile
+
+        return profile(self, settings)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Clip]:
         """Yields one clip per request, in order.

@@ -233,11 +233,14 @@ def _is_complete(folder: Path, *, allow_pickle_format: bool = False) -> bool:
     return True
 
 
-def read_weights(folder: Path, *, allow_pickle_format: bool = False) -> Mapping[str, Tensor]:
-    """All tensors of one network as stored.
+def read_weights(
+    folder: Path, *, dtype: torch.dtype | None = None, allow_pickle_format: bool = False
+) -> Mapping[str, Tensor]:
+    """All tensors of one network.
 
     Args:
         folder: of the network.
+        dtype: of the floating-point tensors of safetensors files; None for that of the file.
         allow_pickle_format: read ``.bin`` files where no safetensors are, by the restricted loader
             of torch that builds tensors only; they are in memory at once.
 
@@ -246,7 +249,7 @@ def read_weights(folder: Path, *, allow_pickle_format: bool = False) -> Mapping[
     """
     files = weight_files(folder, allow_pickle_format=allow_pickle_format)
     if files[0].suffix == ".safetensors":
-        return StoredWeights(files)
+        return StoredWeights(files, dtype)
     state: dict[str, Tensor] = {}
     for path in files:
         try:

@@ -100,7 +100,7 @@ def load_unet(
         UserError: a configuration or weights that do not fit.
     """
     config = {**PUBLISHED_VIDEO, **read_config(folder), **(overrides or {})}
-    weights = read_weights(folder, allow_pickle_format=allow_pickle_format)
+    weights = read_weights(folder, dtype=dtype, allow_pickle_format=allow_pickle_format)
 
     def may_lack(key: str) -> bool:
         temporal = any(part in key for part in _TEMPORAL)
@@ -128,7 +128,7 @@ def load_vae(
         # Older still: the same maps as 1x1 convolutions.
         return tensor[:, :, 0, 0] if key in maps and tensor.ndim == 4 else tensor
 
-    stored = read_weights(folder, allow_pickle_format=allow_pickle_format)
+    stored = read_weights(folder, dtype=dtype, allow_pickle_format=allow_pickle_format)
     load_strictly(vae, RenamedWeights(stored, _new_vae_name, adapt), where=folder, dtype=dtype)
     return vae.eval()
 
@@ -149,7 +149,7 @@ def load_text_encoder(
         UserError: a configuration or weights that do not fit.
     """
     encoder = _build_text_encoder(folder)
-    stored = read_weights(folder, allow_pickle_format=allow_pickle_format)
+    stored = read_weights(folder, dtype=dtype, allow_pickle_format=allow_pickle_format)
     weights = _with_prefix(stored, encoder.state_dict())
 
     def may_have(key: str) -> bool:

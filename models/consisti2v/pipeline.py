@@ -381,7 +381,8 @@ class ConsistI2VPipeline:
         """
         guidance = sampling.guidance
         device, dtype = self.device, self.unet.conv_in.weight.dtype
-        x_BCTHW, given = latents_BCTHW, {}
+        x_BCTHW: Tensor = latents_BCTHW
+        given: dict[str, Tensor] = {}
         if still_BCTHW is not None:
             x_BCTHW = latents_BCTHW[:, :, 1:]
             first = guidance.first_frame_rows(still_BCTHW[:, :, :1], latents_BCTHW[:, :, :1])

@@ -20,13 +20,24 @@ _LONGEST_HEADER: Final = 100_000_000
 
 
 class StoredWeights(Mapping[str, Tensor]):
-    """The tensors of safetensors files, each read and copied when it is asked for.
+    """The tensors of safetensors files, each read and cast when it is asked for.
 
     The library maps a file, and what was read of it counts as memory until the file is closed; one
-    opening per tensor keeps that at one tensor, and leaves no tensor that dies with its file.
+    opening per tensor keeps that at one tensor, and leaves no tensor that dies with its file. The
+    cast is from the map: a copy between would leave holes in the heap that the next cannot fill.
     """
 
-    def __init__(self, files: Iterable[Path]) -> None:
+    def __init__(self, files: Iterable[Path], dtype: torch.dtype | None = None) -> None:
+        """Reads the headers.
+
+        Args:
+            files: safetensors files.
+            dtype: of the floating-point tensors; None for that of the file.
+
+        Raises:
+            UserError: a damaged file, or a tensor that two files hold.
+        """
+        self._dtype = dtype
         self._files: dict[str, Path] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for path in files:
@@ -42,8 +53,9 @@ class StoredWeights(Mapping[str, Tensor]):
 
     def __getitem__(self, key: str) -> Tensor:
         with _opened(self._files[key]) as stored:
-            tensor: Tensor = stored.get_tensor(key).clone()
-        return tensor
+            tensor: Tensor = stored.get_tensor(key)
+            dtype = self._dtype if tensor.is_floating_point() else None
+            return tensor.to(dtype or tensor.dtype, copy=True)
 
     def __contains__(self, key: object) -> bool:
         # The inherited one reads the tensor.
