@@ -6,10 +6,11 @@ A model that is :class:`~i2vbench.profile.Profiled` measures itself; the tools h
 from __future__ import annotations
 
 import itertools
+import math
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -98,9 +99,23 @@ def count_flops(call: Callable[[], object]) -> int:
     >>> count_flops(lambda: torch.ones(2, 3) @ torch.ones(3, 5))
     60
     """
-    with FlopCounterMode(display=False) as counter:
+    # torch's counter knows all but this one.
+    onednn = {torch.ops.mkldnn._linear_pointwise: _linear_flops}
+    with FlopCounterMode(display=False, custom_mapping=onednn) as counter:
         call()
     return int(counter.get_total_flops())
+
+
+def _linear_flops(
+    x_shape: Sequence[int],
+    second: Sequence[int],
+    third: Sequence[int],
+    *rest: object,
+    **_: object,
+) -> int:
+    """Of oneDNN's linear map: (x, weight, bias, ...), or (x, other, weight, bias, "mul")."""
+    weight_shape = third if len(rest) == 2 else second
+    return 2 * math.prod(x_shape) * int(weight_shape[0])
 
 
 def clock(device: str | torch.device) -> float:

@@ -236,7 +236,7 @@ class ConsistI2V(Model):
             notes.append(f"text-to-video: {self.options.t2i} draws the first frames")
         return Card(
             name=self.choice.name,
-            version="1",
+            version="2",
             weights=self._weights,
             options=options,
             num_parameters=self._num_parameters,

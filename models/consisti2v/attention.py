@@ -1,4 +1,4 @@
-"""Attention and feed-forward parts that the spatial and the temporal transformer share.
+"""Attention parts that the spatial and the temporal transformer share.
 
 Shape letters: X batch, Q queries, K keys, C channels, L text tokens, D text width, J heads,
 E head width, N images, S pixels.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+
+from .linear import Linear
 
 # Up to this many keys, the plain formula beats the tiled CPU kernel: by 1.6 at 24 keys, and by 4 at
 # 128 keys where there is a backward pass in bf16.
@@ -40,10 +42,10 @@ class Projections(nn.Module):
     def __init__(self, channels: int, context_channels: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(context_channels, channels, bias=False)
-        self.to_v = nn.Linear(context_channels, channels, bias=False)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.to_q = Linear(channels, channels, bias=False)
+        self.to_k = Linear(context_channels, channels, bias=False)
+        self.to_v = Linear(context_channels, channels, bias=False)
+        self.to_out = nn.ModuleList([Linear(channels, channels)])
 
     def project_out(self, x_XQC: Tensor) -> Tensor:
         """The output projection: (X, Q, C)."""
@@ -58,35 +60,6 @@ class TextAttention(Projections):
         """(B, Q, C); Q runs over frames and pixels, so keys and values are made once per clip."""
         out_BQC = attend(self.to_q(x_BQC), self.to_k(text_BLD), self.to_v(text_BLD), self.num_heads)
         return self.project_out(out_BQC)
-
-
-class _GatedProjection(nn.Module):
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(channels, 2 * hidden)
-
-    def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        out: Tensor = value * F.gelu(gate)
-        return out
-
-
-class FeedForward(nn.Module):
-    """Gated GELU (erf form), four times as wide inside."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        # The identity keeps the index 2 of the layout's second linear map (1 was a dropout of 0).
-        self.net = nn.Sequential(
-            _GatedProjection(channels, 4 * channels),
-            nn.Identity(),
-            nn.Linear(4 * channels, channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape as ``x``."""
-        out: Tensor = self.net(x)
-        return out
 
 
 def to_tokens(x_NCHW: Tensor) -> Tensor:

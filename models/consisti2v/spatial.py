@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .attention import FeedForward, Projections, TextAttention, attend, to_image, to_tokens
+from .attention import Projections, TextAttention, attend, to_image, to_tokens
+from .linear import FeedForward, Linear
 
 
 class ResnetBlock(nn.Module):
@@ -22,7 +23,7 @@ class ResnetBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.GroupNorm(num_groups, in_channels, eps=eps)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.time_emb_proj = nn.Linear(emb_channels, out_channels)
+        self.time_emb_proj = Linear(emb_channels, out_channels)
         self.norm2 = nn.GroupNorm(num_groups, out_channels, eps=eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.conv_shortcut = (
@@ -131,11 +132,11 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         # eps 1e-6 here, unlike the resnets' norm_eps (T3).
         self.norm = nn.GroupNorm(num_groups, channels, eps=1e-6)
-        self.proj_in = nn.Linear(channels, channels)
+        self.proj_in = Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
             [SpatialBlock(channels, num_heads, text_channels, first_frame_keys=first_frame_keys)]
         )
-        self.proj_out = nn.Linear(channels, channels)
+        self.proj_out = Linear(channels, channels)
 
     def forward(self, x_NCHW: Tensor, text_BLD: Tensor, num_frames: int) -> Tensor:
         """(N, C, H, W)."""

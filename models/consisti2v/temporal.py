@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .attention import FeedForward, Projections, attend, softmax_attention, to_image, to_tokens
+from .attention import Projections, attend, softmax_attention, to_image, to_tokens
+from .linear import FeedForward, Linear
 
 # The class default of the original; its temporal convolution is built without norm_num_groups (T3).
 _CONV_GROUPS = 32
@@ -69,7 +70,7 @@ class TemporalConv(Blend):
         super().__init__()
         self.norm1 = nn.GroupNorm(_CONV_GROUPS, channels, eps=1e-6)
         self.conv1 = TimeConv(channels)
-        self.time_emb_proj = nn.Linear(_DEAD_EMBEDDING, channels).requires_grad_(False)
+        self.time_emb_proj = Linear(_DEAD_EMBEDDING, channels).requires_grad_(False)
         self.norm2 = nn.GroupNorm(_CONV_GROUPS, channels, eps=1e-6)
         self.conv2 = TimeConv(channels)
 
@@ -249,11 +250,11 @@ class TemporalTransformer(Blend):
     ) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(num_groups, channels, eps=1e-6)
-        self.proj_in = nn.Linear(channels, channels)
+        self.proj_in = Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
             [TemporalBlock(channels, num_heads, text_channels, position, augment=augment)]
         )
-        self.proj_out = nn.Linear(channels, channels)
+        self.proj_out = Linear(channels, channels)
 
     def forward(self, x_NCHW: Tensor, text_BLD: Tensor, num_frames: int) -> Tensor:
         """(N, C, H, W)."""
