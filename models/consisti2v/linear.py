@@ -47,23 +47,34 @@ class Linear(nn.Linear):
         return linear(input, self.weight, self.bias)
 
 
+class GatedLinear(nn.Linear):
+    """Values times the GELU (erf form) of gates, both linear in the input; values come first."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__(channels, 2 * hidden)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(X, H)."""
+        if not _takes_onednn(input, self.weight):
+            value_XH, gate_XH = super().forward(input).chunk(2, dim=-1)
+            return value_XH * F.gelu(gate_XH)
+        by_onednn = torch.ops.mkldnn._linear_pointwise
+        (value_HC, gate_HC), (value_H, gate_H) = self.weight.chunk(2), self.bias.chunk(2)
+        gate_XH = by_onednn(input, gate_HC, gate_H, "gelu", [], "none")
+        gated_XH: Tensor = by_onednn.binary(input, gate_XH, value_HC, value_H, "mul")
+        return gated_XH
+
+
 class _GatedProjection(nn.Module):
+    """For the name that the layout gives the map."""
+
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.proj = Linear(channels, 2 * hidden)
+        self.proj = GatedLinear(channels, hidden)
 
     def forward(self, x_XC: Tensor) -> Tensor:
-        """Values times the GELU (erf form) of gates: (X, H)."""
-        weight, bias = self.proj.weight, self.proj.bias
-        if not _takes_onednn(x_XC, weight):
-            value_XH, gate_XH = self.proj(x_XC).chunk(2, dim=-1)
-            out: Tensor = value_XH * F.gelu(gate_XH)
-            return out
-        by_onednn = torch.ops.mkldnn._linear_pointwise
-        (value_HC, gate_HC), (value_H, gate_H) = weight.chunk(2), bias.chunk(2)
-        gate_XH = by_onednn(x_XC, gate_HC, gate_H, "gelu", [], "none")
-        gated_XH: Tensor = by_onednn.binary(x_XC, gate_XH, value_HC, value_H, "mul")
-        return gated_XH
+        out: Tensor = self.proj(x_XC)
+        return out
 
 
 class FeedForward(nn.Module):

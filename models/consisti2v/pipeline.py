@@ -19,6 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from i2vbench.errors import UserError
 
+from .attention import channels_last
 from .camera import moving_crops
 from .checkpoint import checkpoint_folder
 from .frameinit import frame_init, low_pass_filter
@@ -30,6 +31,7 @@ from .sampling import Sampling
 from .saving import save_checkpoint
 from .schedulers import build_scheduler, draws_noise
 from .unet import ConsistI2VUNet
+from .upsample import speed_up_vae
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 ClipShape = tuple[int, int, int, int, int]  # B, C, T, H, W
@@ -57,6 +59,7 @@ class ConsistI2VPipeline:
         self.unet = unet
         # Any: the two libraries type their classes in part only.
         self.vae: Any = vae
+        speed_up_vae(vae)
         self.text_encoder: Any = text_encoder
         self.tokenizer: Any = tokenizer
         self.scheduler: Any = scheduler
@@ -315,7 +318,8 @@ class ConsistI2VPipeline:
     def encode_pixels(self, pixels_NCHW: Tensor, draws: Draws) -> Tensor:
         """Scaled latents (N, C, H, W) sampled from the VAE posterior; pixels in [-1, 1] (T9)."""
         batch = self._vae_batch(pixels_NCHW, 1)
-        chunks = torch.split(pixels_NCHW.to(self.device, self.vae.dtype), batch)
+        pixels_NCHW = pixels_NCHW.to(self.device, self.vae.dtype)
+        chunks = torch.split(channels_last(pixels_NCHW), batch)
         with self._placement.running(self.vae):
             posteriors = [self.vae.encode(chunk).latent_dist for chunk in chunks]
         mean_NCHW = torch.cat([posterior.mean for posterior in posteriors]).float()
@@ -330,7 +334,8 @@ class ConsistI2VPipeline:
         images_NCHW = latents_BCTHW.transpose(1, 2).flatten(0, 1)
         images_NCHW = images_NCHW / self.vae.config.scaling_factor
         batch = self._vae_batch(images_NCHW, self.vae_factor)
-        chunks = torch.split(images_NCHW.to(self.device, self.vae.dtype), batch)
+        images_NCHW = images_NCHW.to(self.device, self.vae.dtype)
+        chunks = torch.split(channels_last(images_NCHW), batch)
         with self._placement.running(self.vae):
             pixels_NCHW = torch.cat([self.vae.decode(chunk).sample.float() for chunk in chunks])
         frames_BTCHW = torch.unflatten(pixels_NCHW, 0, (latents_BCTHW.shape[0], -1))

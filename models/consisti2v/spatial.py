@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .attention import Projections, TextAttention, attend, to_image, to_tokens
 from .linear import FeedForward, Linear
+from .upsample import UpsamplingConv
 
 
 class ResnetBlock(nn.Module):
@@ -61,11 +62,11 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = UpsamplingConv(channels)
 
     def forward(self, x_NCHW: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, C, *size)."""
-        out: Tensor = self.conv(F.interpolate(x_NCHW, size=size, mode="nearest"))
+        out: Tensor = self.conv(x_NCHW, size)
         return out
 
 

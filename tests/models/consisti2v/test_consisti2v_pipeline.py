@@ -56,6 +56,7 @@ class RecordedVAE(torch.nn.Module):
 
     def __init__(self, mean, log_variance):
         super().__init__()
+        self.decoder = SimpleNamespace(up_blocks=())
         self.pixels = []
         self._posterior = mean, log_variance
 
