@@ -23,12 +23,14 @@ def build_optimizer(
     """Returns the optimizer `name` over all parameters of `network` that are trained.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or torch is too old for it.
     """
     named = [(key, value) for key, value in network.named_parameters() if value.requires_grad]
     if name == "adamw":
         return _adamw([value for _, value in named], rate, weight_decay)
     if name == "muon":
+        if not hasattr(torch.optim, "Muon"):
+            raise ValueError(f"optimizer='muon' needs torch 2.9, this is {torch.__version__}")
         inner = [v for k, v in named if v.ndim >= 2 and not k.startswith(_OUTER)]
         chosen = {id(value) for value in inner}
         rest = [value for _, value in named if id(value) not in chosen]

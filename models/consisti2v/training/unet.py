@@ -193,14 +193,14 @@ def train(
         output: Holds `state.pt`, `log.jsonl` and `config.json`.
         parts: Autoencoder and text tower.
         options: Steps, rates and dropouts.
-        config: UNet configuration; if None the tiny one, with as many channels as the latents.
+        config: UNet configuration, the tiny one if None; it gets the channels of the latents.
         initial: Run of a network with fewer layers to grow from.
         team: The processes that train together, each on `batch_size` clips; this one if None.
     """
     team = team or Team()
     torch.manual_seed(options.seed)
     channels = parts.vae.config.latent_channels
-    config = config or {**UNET_CONFIG, "in_channels": channels, "out_channels": channels}
+    config = {**(config or UNET_CONFIG), "in_channels": channels, "out_channels": channels}
     unet = ConsistI2VUNet.from_config(config)
     _open_branches(unet, options.initial_alpha)
     _normalise_in_float32(unet)

@@ -16,6 +16,7 @@ from i2vbench.models.consisti2v.training import unet as unet_training
 from i2vbench.models.consisti2v.training import vae as vae_training
 from i2vbench.models.consisti2v.training.data import SceneClips, SceneFramePairs, SceneFrames
 from i2vbench.models.consisti2v.training.export import export_checkpoint
+from i2vbench.models.consisti2v.training.optimizer import build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
 from i2vbench.models.consisti2v.training.progress import learning_rate, load_state, save_state
 from i2vbench.models.consisti2v.training.tokenizer import CONTEXT_LENGTH, build_tokenizer
@@ -133,6 +134,43 @@ def test_the_unet_resumes_with_the_same_losses(unet_run, parts, tmp_path, monkey
     )
     unbroken = _losses(unet_run)
     assert _losses(tmp_path) == [*unbroken[:3], *unbroken[2:]]
+
+
+def test_muon_resumes_with_the_same_losses(parts, tmp_path, monkeypatch):
+    options = dataclasses.replace(UNET_OPTIONS, optimizer="muon")
+    unet_training.train(tmp_path / "whole", parts, options, config=UNET)
+    _resumed(
+        monkeypatch,
+        unet_training,
+        lambda: unet_training.train(tmp_path / "killed", parts, options, config=UNET),
+    )
+    unbroken = _losses(tmp_path / "whole")
+    assert _losses(tmp_path / "killed") == [*unbroken[:3], *unbroken[2:]]
+
+
+def test_muon_moves_matrices_and_adamw_the_rest():
+    torch.manual_seed(0)
+    network = torch.nn.ModuleDict(
+        {"conv_in": torch.nn.Linear(4, 8), "hidden": torch.nn.Conv2d(8, 6, 3)}
+    )
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    optimizer = build_optimizer("muon", network, 0.1, weight_decay=0.0)
+    for parameter in network.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    moved = {name: value.detach() - before[name] for name, value in network.named_parameters()}
+    # A matrix moves along all its directions alike, the others by the rate in each entry.
+    singular = torch.linalg.svdvals(moved["hidden.weight"].flatten(1))
+    assert singular.max() / singular.min() < 2
+    for name in ("conv_in.weight", "conv_in.bias", "hidden.bias"):
+        torch.testing.assert_close(moved[name].abs(), torch.full_like(moved[name], 0.1))
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="optimizer='sgd'; accepted: 'adamw', 'muon'"):
+        build_optimizer("sgd", torch.nn.Linear(1, 1), 0.1, 0.0)
 
 
 def test_the_decoder_stage_leaves_the_latents(vae_run, tmp_path):
