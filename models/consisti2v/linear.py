@@ -17,7 +17,7 @@ from torch import Tensor, nn
 _TOKENS = 1024
 
 
-def _takes_onednn(x: Tensor, weight: Tensor) -> bool:
+def takes_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether the plain operators of oneDNN serve: inference on the CPU, nothing to be cast."""
     return bool(
         x.device.type == "cpu"
@@ -33,7 +33,7 @@ def _takes_onednn(x: Tensor, weight: Tensor) -> bool:
 
 def linear(x_XC: Tensor, weight_DC: Tensor, bias_D: Tensor | None) -> Tensor:
     """``x weight^T + bias``: (X, D)."""
-    if _takes_onednn(x_XC, weight_DC):
+    if takes_onednn(x_XC, weight_DC):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x_XC, weight_DC, bias_D, "none", [], "")
         return out
     return F.linear(x_XC, weight_DC, bias_D)
@@ -55,7 +55,7 @@ class GatedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(X, H)."""
-        if not _takes_onednn(input, self.weight):
+        if not takes_onednn(input, self.weight):
             value_XH, gate_XH = super().forward(input).chunk(2, dim=-1)
             return value_XH * F.gelu(gate_XH)
         by_onednn = torch.ops.mkldnn._linear_pointwise
@@ -89,11 +89,12 @@ class FeedForward(nn.Module):
             Linear(4 * channels, channels),
         )
 
-    def forward(self, x_XC: Tensor) -> Tensor:
-        """Same shape as ``x``."""
+    def forward(self, x_XC: Tensor, norm: nn.Module) -> Tensor:
+        """``x + ff(norm(x))``, same shape; in ``x``'s memory on the CPU without gradients."""
         if x_XC.device.type != "cpu" or torch.is_grad_enabled():
-            out: Tensor = self.net(x_XC)
+            out: Tensor = x_XC + self.net(norm(x_XC))
             return out
         # Equal bit for bit to one piece, and a sixth of its memory or less.
-        tokens = x_XC.flatten(0, -2).split(_TOKENS)
-        return torch.cat([self.net(part) for part in tokens]).view(x_XC.shape)
+        for part in x_XC.view(-1, x_XC.shape[-1]).split(_TOKENS):
+            part += self.net(norm(part))
+        return x_XC

@@ -19,9 +19,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from i2vbench.errors import UserError
 
-from .attention import channels_last
 from .camera import moving_crops
 from .checkpoint import checkpoint_folder
+from .convolution import channels_last, order_kernels
 from .frameinit import frame_init, low_pass_filter
 from .networks import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from .noise import Draws, initial_noise
@@ -57,6 +57,7 @@ class ConsistI2VPipeline:
     ) -> None:
         """Places the networks; arguments as :meth:`from_pretrained`."""
         self.unet = unet
+        order_kernels(unet)
         # Any: the two libraries type their classes in part only.
         self.vae: Any = vae
         speed_up_vae(vae)

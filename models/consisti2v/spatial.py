@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .attention import Projections, TextAttention, attend, to_image, to_tokens
+from .convolution import Conv3x3
 from .linear import FeedForward, Linear
 from .upsample import UpsamplingConv
 
@@ -23,10 +24,10 @@ class ResnetBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(num_groups, in_channels, eps=eps)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = Conv3x3(in_channels, out_channels)
         self.time_emb_proj = Linear(emb_channels, out_channels)
         self.norm2 = nn.GroupNorm(num_groups, out_channels, eps=eps)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = Conv3x3(out_channels, out_channels)
         self.conv_shortcut = (
             nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
         )
@@ -114,7 +115,7 @@ class SpatialBlock(nn.Module):
         x_NSC = x_NSC + self.attn1(self.norm1(x_NSC), num_frames)
         clip_BQC = self.norm2(x_NSC).reshape(text_BLD.shape[0], -1, x_NSC.shape[-1])
         x_NSC = x_NSC + self.attn2(clip_BQC, text_BLD).view_as(x_NSC)
-        out_NSC: Tensor = x_NSC + self.ff(self.norm3(x_NSC))
+        out_NSC: Tensor = self.ff(x_NSC, self.norm3)
         return out_NSC
 
 

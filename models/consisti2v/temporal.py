@@ -93,16 +93,31 @@ class Rotary(nn.Module):
         self.freqs = nn.Parameter(10000.0**-exponents)
 
     def forward(self, x_BTSC: Tensor) -> Tensor:
-        """(B, T, S, C); pairs (2i, 2i+1) of the first C/2 channels turn by ``t * freqs[i]``."""
+        """(B, T, S, C); pairs (2i, 2i+1) of the first C/2 channels turn by ``t * freqs[i]``.
+
+        Overwrites ``x`` where no gradient is asked for.
+        """
         # float32 whatever the dtype of x: bf16 angles of 15 rad would be off by 0.03 rad.
         dtype = torch.promote_types(x_BTSC.dtype, torch.float32)
         frames_T = torch.arange(x_BTSC.shape[1], device=x_BTSC.device, dtype=dtype)
         angles_TP = frames_T[:, None] * self.freqs.to(dtype)
-        # Angle 0 for the other half: one complex product in place of a split and a concatenation.
-        angles_TP = F.pad(angles_TP, (0, angles_TP.shape[1]))
         turns_TSP = torch.polar(torch.ones_like(angles_TP), angles_TP)[:, None]
-        pairs_BTSP = torch.view_as_complex(torch.unflatten(x_BTSC.to(dtype), -1, (-1, 2)))
-        return torch.view_as_real(pairs_BTSP * turns_TSP).flatten(-2).to(x_BTSC.dtype)
+        if torch.is_grad_enabled():
+            turned, rest = x_BTSC.chunk(2, dim=-1)
+            return torch.cat([_turn(turned, turns_TSP), rest], dim=-1)
+        # On the CPU frame by frame: what passes in between stays in the cache.
+        frames = 1 if x_BTSC.device.type == "cpu" else x_BTSC.shape[1]
+        turned = x_BTSC[..., : x_BTSC.shape[-1] // 2]
+        for part, turns in zip(turned.split(frames, 1), turns_TSP.split(frames), strict=True):
+            part.copy_(_turn(part, turns))
+        return x_BTSC
+
+
+def _turn(x_BTSC: Tensor, turns_TSP: Tensor) -> Tensor:
+    """Each pair of channels times a complex number of modulus 1: same shape and dtype as ``x``."""
+    real = torch.promote_types(x_BTSC.dtype, torch.float32)
+    pairs_BTSP = torch.view_as_complex(torch.unflatten(x_BTSC.to(real), -1, (-1, 2)))
+    return torch.view_as_real(pairs_BTSP * turns_TSP).flatten(-2).to(x_BTSC.dtype)
 
 
 class _DeadBias(nn.Module):
@@ -231,7 +246,7 @@ class TemporalBlock(nn.Module):
         """(B, T, S, C)."""
         x_BTSC = x_BTSC + self.attn1(self.norm1(x_BTSC), size)
         x_BTSC = x_BTSC + self.attn2(self.norm2(x_BTSC), text_BLD)
-        out_BTSC: Tensor = x_BTSC + self.ff(self.norm3(x_BTSC))
+        out_BTSC: Tensor = self.ff(x_BTSC, self.norm3)
         return out_BTSC
 
 

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .attention import channels_last
 from .blocks import Condition, DownBlock, MidBlock, UpBlock
 from .config import UNetConfig
+from .convolution import channels_last
 from .temporal import Blend
 
 

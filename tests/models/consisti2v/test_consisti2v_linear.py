@@ -15,19 +15,21 @@ def values(*shape, dtype=torch.float32):
 @pytest.fixture
 def taken(monkeypatch):
     """Answers of the choice, in order."""
-    answers, choose = [], module._takes_onednn
+    answers, choose = [], module.takes_onednn
     monkeypatch.setattr(
-        module, "_takes_onednn", lambda *tensors: answers.append(choose(*tensors)) or answers[-1]
+        module, "takes_onednn", lambda *tensors: answers.append(choose(*tensors)) or answers[-1]
     )
     return answers
 
 
-def feed_forward(layer, x):
-    """The formula, in float64."""
+def feed_forward(layer, norm, x):
+    """The formula, in float64: with norm and residual."""
+    residual, x = x.double(), norm.double()(x.double())
     weight, bias = (t.double() for t in (layer.net[0].proj.weight, layer.net[0].proj.bias))
     value, gate = F.linear(x.double(), weight, bias).chunk(2, dim=-1)
     gate = 0.5 * gate * (1 + torch.erf(gate / 2**0.5))
-    return F.linear(value * gate, layer.net[2].weight.double(), layer.net[2].bias.double())
+    update = F.linear(value * gate, layer.net[2].weight.double(), layer.net[2].bias.double())
+    return residual + update
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
@@ -46,22 +48,23 @@ def test_linear_maps(taken, dtype, bound, bias):
 @pytest.mark.parametrize("tokens", [7, 1024, 2500])
 def test_feed_forward(dtype, bound, tokens):
     """In one piece and in several, the last one short."""
-    layer = FeedForward(32).to(dtype)
+    layer, norm = FeedForward(32).to(dtype), torch.nn.LayerNorm(32).to(dtype)
     x = values(1, tokens, 32, dtype=dtype)
+    trained = layer(x, norm)
     with torch.inference_mode():
-        out = layer(x)
+        out = layer(x.clone(), norm)
     assert out.shape == x.shape
-    expected = feed_forward(layer, x)
+    expected = feed_forward(layer, norm, x)
     assert (out - expected).norm() / expected.norm() < bound
-    torch.testing.assert_close(layer(x), out, rtol=3e-2, atol=3e-2)
+    torch.testing.assert_close(trained, out, rtol=3e-2, atol=3e-2)
 
 
 def test_pieces_change_no_bit(monkeypatch):
-    layer, x = FeedForward(64), values(4, 1000, 64)
+    layer, norm, x = FeedForward(64), torch.nn.LayerNorm(64), values(4, 1000, 64)
     with torch.inference_mode():
-        in_pieces = layer(x)
+        in_pieces = layer(x.clone(), norm)
         monkeypatch.setattr(module, "_TOKENS", 4000)
-        assert torch.equal(layer(x), in_pieces)
+        assert torch.equal(layer(x.clone(), norm), in_pieces)
 
 
 def test_training_autocast_and_other_dtypes_take_the_plain_road(taken):
