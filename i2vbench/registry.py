@@ -119,6 +119,22 @@ METRICS = Registry(
     {
         "fvd": ("i2vbench.metrics.frechet:FVD", "Fréchet distance of I3D Kinetics-400 logits"),
         "fid": ("i2vbench.metrics.frechet:FID", "Fréchet distance of frame features"),
+        "fvd_infinity": (
+            "i2vbench.metrics.frechet_extrapolation:FVDInfinity",
+            "FVD extrapolated to infinitely many clips",
+        ),
+        "kvd": ("i2vbench.metrics.kernel_distance:KVD", "kernel distance of I3D logits"),
+        "kid": ("i2vbench.metrics.kernel_distance:KID", "kernel distance of frame features"),
+        "precision": (
+            "i2vbench.metrics.manifold:Precision",
+            "share of clips near real ones, in I3D logits",
+        ),
+        "recall": ("i2vbench.metrics.manifold:Recall", "share of real clips near generated ones"),
+        "density": ("i2vbench.metrics.manifold:Density", "how densely real clips surround a clip"),
+        "coverage": (
+            "i2vbench.metrics.manifold:Coverage",
+            "share of real clips with a generated one nearby",
+        ),
         "is": ("i2vbench.metrics.inception_score:InceptionScore", "inception score of frames"),
         "clipsim": ("i2vbench.metrics.clipsim:CLIPSIM", "CLIP similarity of frames and prompt"),
         "lpips_first_frame": (

@@ -25,4 +25,4 @@ EMBEDDED = Protocol(
         "dynamic_degree",
     ),
 )
-"""Every metric, on all frames of a clip."""
+"""On all frames of a clip; what larger sets allow (KVD, KID, FVD∞, precision ...) is on request."""
