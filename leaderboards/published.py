@@ -27,7 +27,7 @@ from typing import Final, Literal
 
 from i2vbench.errors import UserError, did_you_mean
 
-from .formatting import MISSING
+from .formatting import MISSING, clean
 
 FOLDER: Final = Path(__file__).parent / "published"
 TEXT_UNIT: Final = "text"
@@ -122,16 +122,18 @@ def load_published(folder: Path = FOLDER) -> tuple[PublishedTable, ...]:
         if column.key in keys:
             raise UserError(f"{folder / 'columns.csv'}, line {line}: {column.key!r} stands twice")
         columns[fields["table"]].append(column)
-    tables: dict[str, PublishedTable] = {}
+    lines = {}
     for line, fields in _read(folder / "tables.csv", _TABLE_FIELDS):
-        where = f"{folder / 'tables.csv'}, line {line}"
-        if fields["table"] in tables:
+        if fields["table"] in lines:
+            where = f"{folder / 'tables.csv'}, line {line}"
             raise UserError(f"{where}: table {fields['table']!r} stands twice")
-        table = _table(fields, columns.pop(fields["table"], []), folder, where)
-        tables[table.name] = table
-    if columns:
-        raise UserError(f"{folder / 'columns.csv'}: no table {next(iter(columns))!r} in tables.csv")
-    return tuple(tables.values())
+        lines[fields["table"]] = line, fields
+    if unknown := columns.keys() - lines.keys():
+        raise UserError(f"{folder / 'columns.csv'}: no table {min(unknown)!r} in tables.csv")
+    return tuple(
+        _table(fields, columns.get(name, []), folder, f"{folder / 'tables.csv'}, line {line}")
+        for name, (line, fields) in lines.items()
+    )
 
 
 def choose_published(
@@ -180,7 +182,7 @@ def _read(path: Path, fields: Sequence[str]) -> list[tuple[int, dict[str, str]]]
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, row) for row in reader]
+            lines = [(reader.line_num, [*map(clean, row)]) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise UserError(f"{path} cannot be read as CSV: {reason}") from error
