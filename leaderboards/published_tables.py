@@ -100,7 +100,7 @@ def comparable_rows(
                 for match in matches
             ]
             if any(cell.value is not None for cell in cells):
-                rows.append(_row(RowName(model=name, details=(f"in {table.citation}",)), cells))
+                rows.append(_row(RowName(model=name, details=(f"printed in {table.name}",)), cells))
     return rows
 
 
@@ -109,8 +109,8 @@ def comparable_notes(rows: Sequence[Row]) -> list[Note]:
     if not rows:
         return []
     text = (
-        "Rows in a paper's name are as printed there, for the same suite, protocol and networks; "
-        "they have no interval and are neither ranked nor best."
+        "Rows 'printed in' a table are numbers of a paper, for the same suite, protocol and "
+        "networks; they have no interval and are neither ranked nor best."
     )
     return [Note(kind="published", text=text)]
 

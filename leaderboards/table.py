@@ -246,7 +246,7 @@ class Table:
         cells = [cell for row in self.rows for cell in row.cells]
         entries = []
         if any(cell.standing == "best" for cell in cells):
-            entries.append((BEST, "best model of the column, as printed"))
+            entries.append((BEST, "best model of the column, after rounding"))
         if any(cell.standing == "tied" for cell in cells):
             entries.append(
                 (TIED, "its 95 % interval overlaps that of the best: no clear difference")

@@ -101,9 +101,7 @@ def test_rows_stand_under_runs_of_the_same_suite_protocol_and_network(ucf_run):
     board = Board([ucf_run(), ucf_run("worse", 900.0)], published=chosen("consisti2v-table1"))
     (table,) = board.tables
     assert [row.name for row in table.rows[:2]] == ["mine", "worse"]
-    assert published_names(board)[-1] == (
-        "ConsistI2V (in ConsistI2V (arXiv 2402.04324v2), Table 1)"
-    )
+    assert published_names(board)[-1] == "ConsistI2V (printed in consisti2v-table1)"
     assert len(published_names(board)) == 5
     printed = [row for row in table.rows if row.role == "published"]
     assert [row.cells[0].text for row in printed][-1] == "177.66"
