@@ -15,6 +15,8 @@ from .comparability import TableKey, table_key, why_apart
 from .formatting import clean, format_value
 from .naming import role_of, row_names
 from .notes import failure_words, missing_notes, table_notes
+from .published import PublishedTable
+from .published_tables import as_table, comparable_notes, comparable_rows
 from .ranking import Entrant, ranks, standings
 from .runs import find_runs
 from .table import Cell, Column, Group, Note, Row, Table
@@ -28,22 +30,31 @@ _GROUP_ORDER: tuple[Group, ...] = ("models", "partial", "baselines")
 class Board:
     """Runs side by side where they may be compared, apart where they may not.
 
-    ``tables`` holds what renderers print; :meth:`to_frame` is the same for pandas.
+    ``tables`` and ``published`` hold what renderers print; :meth:`to_frame` is the same for pandas.
     """
 
-    def __init__(self, results: Iterable[Results], *, sort_by: str | None = None) -> None:
+    def __init__(
+        self,
+        results: Iterable[Results],
+        *,
+        sort_by: str | None = None,
+        published: Sequence[PublishedTable] = (),
+    ) -> None:
         """Sorts runs into tables.
 
         Args:
-            results: at least one run; duplicates stand as often as they are given.
+            results: at least one run, or none where ``published`` has tables; duplicates stand as
+                often as they are given.
             sort_by: a metric's name or a column's label; None for the first column of each table
                 that has a direction and a score.
+            published: tables of papers to show, each in a section of its own; rows of theirs stand
+                under the runs, unranked, where suite, protocol and network say that they compare.
 
         Raises:
-            UserError: no runs, or no table has ``sort_by``.
+            UserError: neither runs nor published tables, or no table has ``sort_by``.
         """
         self.results = tuple(results)
-        if not self.results:
+        if not self.results and not published:
             raise UserError("a leaderboard needs at least one scored run")
         groups: dict[TableKey, list[Results]] = {}
         for run in self.results:
@@ -53,30 +64,52 @@ class Board:
         drafts = [(groups[key], make_columns(groups[key])) for key in keys]
         _check_sort_by(sort_by, [column for _, columns in drafts for column in columns])
         self.tables = tuple(
-            _table(key, runs, columns, sort_by, why_apart(keys, place) if place else "")
+            _table(key, runs, columns, sort_by, why_apart(keys, place) if place else "", published)
             for place, (key, (runs, columns)) in enumerate(zip(keys, drafts, strict=True))
         )
+        self.published = tuple(map(as_table, published))
 
     @classmethod
-    def from_runs(cls, paths: Iterable[str | Path], *, sort_by: str | None = None) -> Self:
+    def from_runs(
+        cls,
+        paths: Iterable[str | Path],
+        *,
+        sort_by: str | None = None,
+        published: Sequence[PublishedTable] = (),
+    ) -> Self:
         """A board of run directories, ``results.json`` files or folders of runs.
 
         Raises:
             UserError: nothing found, an unreadable file, or an unknown ``sort_by``.
         """
-        return cls(find_runs(map(Path, paths)).results, sort_by=sort_by)
+        found = find_runs(map(Path, paths))
+        return cls(found.results, sort_by=sort_by, published=published)
+
+    @property
+    def sections(self) -> tuple[tuple[str, Table], ...]:
+        """Heading and table of each section: those of runs first, numbered if several."""
+        several = len(self.tables) > 1
+        own = (
+            (f"Table {number}: {table.title}" if several else table.title, table)
+            for number, table in enumerate(self.tables, start=1)
+        )
+        return (*own, *((table.title, table) for table in self.published))
 
     @property
     def summary(self) -> str:
-        """How many runs and tables, in a sentence."""
+        """How many runs and tables, in a sentence or two."""
         count = len(self.results)
         runs = f"{count} run{'s' if count != 1 else ''}"
-        if len(self.tables) == 1:
-            return f"{runs}."
-        return (
-            f"{runs} in {len(self.tables)} tables: scores are compared only where suite, samples "
-            "and protocol are equal."
-        )
+        if len(self.tables) > 1:
+            runs += (
+                f" in {len(self.tables)} tables: scores are compared only where suite, samples "
+                "and protocol are equal"
+            )
+        count = len(self.published)
+        papers = f"{count} published table{'s' if count != 1 else ''}, as printed in the papers."
+        if not self.results:
+            return papers
+        return f"{runs}. {papers}" if count else f"{runs}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per run and metric; see :func:`.dataframe.long_frame`."""
@@ -101,7 +134,12 @@ def _is_called(column: Column, name: str) -> bool:
 
 
 def _table(
-    key: TableKey, runs: Sequence[Results], columns: Sequence[Column], sort_by: str | None, why: str
+    key: TableKey,
+    runs: Sequence[Results],
+    columns: Sequence[Column],
+    sort_by: str | None,
+    why: str,
+    published: Sequence[PublishedTable],
 ) -> Table:
     scores = [read_scores(run) for run in runs]
     footnotes = missing_notes(scores, columns)
@@ -113,14 +151,20 @@ def _table(
     notes = [Note(kind="apart", text=why)] if why else []
     if sort_by is not None and not any(_is_called(column, sort_by) for column in columns):
         notes.append(Note(kind="columns", text=f"No run of this table has {clean(sort_by)}."))
-    num_samples = runs[0].suite.get("num_samples")
+    given = runs[0].suite.get("num_samples")
+    num_samples = given if isinstance(given, int) else None
+    printed = comparable_rows(key, num_samples, columns, published)
     return Table(
         key=key,
-        num_samples=num_samples if isinstance(num_samples, int) else None,
+        num_samples=num_samples,
         columns=tuple(columns),
-        rows=tuple(rows),
+        rows=(*rows, *printed),
         sort_column=sort_column,
-        notes=(*notes, *table_notes(key, columns, rows, footnotes)),
+        notes=(
+            *notes,
+            *table_notes(key, columns, rows, footnotes),
+            *comparable_notes(printed),
+        ),
     )
 
 
@@ -195,7 +239,7 @@ def _sort_column(columns: Sequence[Column], rows: Sequence[Row], sort_by: str | 
 
 def _ordered(rows: Sequence[Row], place: int, higher_is_better: bool | None) -> list[Row]:
     """The rows with rank and group, models first, the best on top."""
-    entrants = [_entrant(row.cells[place], row.results) for row in rows]
+    entrants = [_entrant(row.cells[place], row.run) for row in rows]
     ranked = [
         replace(row, rank=rank, group=_group(row, place))
         for row, rank in zip(rows, ranks(entrants, higher_is_better), strict=True)

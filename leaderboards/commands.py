@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from i2vbench.results import Results
 
     from .board import Board
+    from .published import PublishedTable
 
 FORMATS = ("text", "md", "csv", "html", "latex", "json")
 # Loaded on use: `i2vbench --help` must import neither pandas nor jinja2.
@@ -68,7 +69,7 @@ def render_all(results: Iterable[Results], output_dir: Path) -> str:
 
 
 @click.command("leaderboard")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option(
     "--format",
     type=click.Choice(FORMATS),
@@ -80,31 +81,81 @@ def render_all(results: Iterable[Results], output_dir: Path) -> str:
     help="The metric that ranks.  [default: the first one of the protocol]",
 )
 @click.option(
+    "--with-published",
+    is_flag=True,
+    help="Show the published tables of the runs' suites as well; without RUN all of them.",
+)
+@click.option(
+    "--published",
+    "published_names",
+    multiple=True,
+    metavar="TABLE",
+    help="Show this published table, e.g. consisti2v-table1; may be repeated.",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write instead of printing.",
 )
 def leaderboard(
-    runs: tuple[Path, ...], format: str | None, sort_by: str | None, output: Path | None
+    runs: tuple[Path, ...],
+    format: str | None,
+    sort_by: str | None,
+    with_published: bool,
+    published_names: tuple[str, ...],
+    output: Path | None,
 ) -> None:
     """Rank runs side by side.
 
     RUN is a run directory, a results.json or a folder of runs, which is searched to any depth. Runs
     of another suite, limit or protocol stand in a table of their own that says why.
+
+    Published tables stand as their papers print them, apart from the runs. A row of theirs stands
+    under the runs, unranked, only where suite, protocol and network are equal.
     """
     from .board import Board
     from .runs import find_runs
 
+    if not runs and not with_published and not published_names:
+        raise UserError(
+            "no run is given: name a run, a results.json or a folder of runs, or give "
+            "--with-published to see published tables alone"
+        )
     found = find_runs(runs)
     for path in found.unscored:
         click.echo(f"{path} is not scored yet and left out: `i2vbench score {path}`", err=True)
-    board = Board(found.results, sort_by=sort_by)
+    suites = {str(run.suite.get("name", "")) for run in found.results}
+    published = _published(with_published, published_names, suites)
+    board = Board(found.results, sort_by=sort_by, published=published)
     format_name = format or _format_of(output)
     if output is None:
         _print(board, format_name)
     else:
         _write(board, format_name, output)
+
+
+def _published(
+    fitting: bool, names: Iterable[str], suites: Collection[str]
+) -> Sequence[PublishedTable]:
+    """The tables named, or those of the suites; all of them where there is no suite."""
+    if not fitting and not names:
+        return ()
+    from .published import choose_published, fitting_published, load_published
+
+    tables = load_published()
+    chosen = choose_published(tables, names)
+    if chosen or not suites:
+        return chosen or tables
+    found = fitting_published(tables, suites)
+    if not found:
+        accepted = ", ".join(table.name for table in tables)
+        click.echo(
+            f"no published table is of suite {', '.join(sorted(suites))}; name one with "
+            f"--published: {accepted}",
+            err=True,
+        )
+    return found
 
 
 def _format_of(output: Path | None) -> str:

@@ -1,7 +1,8 @@
 """A board as one CSV file for spreadsheets and pandas.
 
-One row per run, all tables one under another; compare rows of the same ``table`` only. After the
-columns that describe the run, each metric has six: ``<metric>`` (full precision, empty where there
+One row per run, all tables one under another; compare rows of the same ``table`` only. A published
+row has its ``source``, and each number a column ``<published table>/<column>``. After the
+columns that describe a run, each metric has six: ``<metric>`` (full precision, empty where there
 is no score), ``_ci_low``, ``_ci_high``, ``_n``, ``_n_expected``, ``_standing`` (``best``, ``tied``)
 and ``_reason``. UTF-8, comma, RFC 4180 quotes.
 """
@@ -28,7 +29,7 @@ def to_csv(board: Board) -> str:
     """The board, a header line first."""
     lines = [
         {**_run_fields(number, table, row), **_score_fields(table, row)}
-        for number, table in enumerate(board.tables, start=1)
+        for number, (_, table) in enumerate(board.sections, start=1)
         for row in table.rows
     ]
     header = dict.fromkeys(field for line in lines for field in line)
@@ -49,11 +50,22 @@ def _guard(value: Value) -> Value:
 
 def _run_fields(number: int, table: Table, row: Row) -> dict[str, Value]:
     run = row.results
-    return {
+    place: dict[str, Value] = {
         "table": number,
         "rank": row.rank,
         "name": row.name,
         "role": row.role,
+    }
+    if run is None:
+        return {
+            **place,
+            "model": clean(row.row_name.model),
+            "suite": table.key.suite,
+            "protocol": table.key.protocol,
+            "source": clean(row.source),
+        }
+    return {
+        **place,
         "partial": table.partial_words(row),
         "model": clean(run.model.get("name", "")),
         "model_version": clean(run.model.get("version", "")),
@@ -71,6 +83,7 @@ def _run_fields(number: int, table: Table, row: Row) -> dict[str, Value]:
         "takes_ok": run.counts.get("ok"),
         "run": clean(run.run),
         "run_fingerprint": clean(run.run_fingerprint),
+        "source": "",
     }
 
 
@@ -87,7 +100,10 @@ def _score_fields(table: Table, row: Row) -> dict[str, Value]:
             cell.standing,
             cell.reason,
         )
-        fields.update(zip(_names(column), values, strict=True))
+        if row.results is None:
+            fields[clean(column.slug)] = cell.value
+        else:
+            fields.update(zip(_names(column), values, strict=True))
     return fields
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import pandas as pd
 
 from .formatting import clean
-from .table import Row, Table
+from .table import Column, Row, Table
 
 if TYPE_CHECKING:
     from .board import Board
@@ -20,6 +20,8 @@ _TYPES = {
     "higher_is_better": "boolean",
     "rank": "Int64",
     "limit": "Int64",
+    "seed": "Int64",
+    "num_takes": "Int64",
 }
 
 
@@ -51,22 +53,24 @@ class Record(TypedDict):
     """``best``, ``tied`` or empty."""
     rank: int | None
     """Of the run in its table."""
+    source: str
+    """Where a published value is printed; empty for a run's. Its ``metric`` is ``table/column``."""
     suite: str
     suite_version: str
     suite_sha256: str
     limit: int | None
     protocol: str
-    seed: int
-    num_takes: int
+    seed: int | None
+    num_takes: int | None
     metric_fingerprint: str
     run_fingerprint: str
 
 
 def long_frame(board: Board) -> pd.DataFrame:
-    """One row per run and metric; the columns are the fields of :class:`Record`."""
+    """One row per run and metric, then published ones; the columns are :class:`Record`'s fields."""
     records = [
         record
-        for number, table in enumerate(board.tables, start=1)
+        for number, (_, table) in enumerate(board.sections, start=1)
         for row in table.rows
         for record in _records(number, table, row)
     ]
@@ -74,13 +78,16 @@ def long_frame(board: Board) -> pd.DataFrame:
 
 
 def _records(number: int, table: Table, row: Row) -> Iterator[Record]:
+    run = row.results
     for column, cell in zip(table.columns, row.cells, strict=True):
         low, high = cell.interval or (None, None)
         yield {
             "table": number,
             "row": row.name,
-            "model": clean(row.results.model.get("name", "")),
-            "run": clean(row.results.run),
+            "model": clean(run.model.get("name", ""))
+            if run
+            else _published_model(table, row, column),
+            "run": clean(run.run) if run else "",
             "role": row.role,
             "metric": column.key.metric,
             "label": column.label,
@@ -96,16 +103,22 @@ def _records(number: int, table: Table, row: Row) -> Iterator[Record]:
             "partial": bool(table.partial_words(row)) or cell.partial,
             "standing": cell.standing,
             "rank": row.rank,
+            "source": cell.source,
             "suite": table.key.suite,
             "suite_version": table.key.version,
             "suite_sha256": table.key.content_sha256,
             "limit": table.key.limit,
             "protocol": table.key.protocol,
-            "seed": row.results.seed,
-            "num_takes": row.results.num_takes,
+            "seed": run.seed if run else None,
+            "num_takes": run.num_takes if run else None,
             "metric_fingerprint": column.key.fingerprint,
-            "run_fingerprint": row.results.run_fingerprint,
+            "run_fingerprint": run.run_fingerprint if run else "",
         }
+
+
+def _published_model(table: Table, row: Row, column: Column) -> str:
+    """Where a paper's rows are categories, its columns are models."""
+    return row.row_name.model if table.row_kind == "models" else column.label
 
 
 def wide_frame(table: Table) -> pd.DataFrame:

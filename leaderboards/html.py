@@ -19,7 +19,12 @@ from .formatting import clean, without_nan
 from .table import BEST, Cell, Column, Row, Table
 
 MAX_STRIPS = 6
-_GROUP_TITLES = {"models": "", "partial": "partial runs", "baselines": "baselines"}
+_GROUP_TITLES = {
+    "models": "",
+    "partial": "partial runs",
+    "baselines": "baselines",
+    "published": "as printed in papers, not ranked",
+}
 _PICTURE_TYPES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"GIF87a": "image/gif",
@@ -98,12 +103,15 @@ def _grouped(table: Table) -> list[tuple[str, list[Row]]]:
     groups: dict[str, list[Row]] = {}
     for row in table.rows:
         groups.setdefault(row.group, []).append(row)
-    return [(_GROUP_TITLES[group], rows) for group, rows in groups.items()]
+    titles = {} if table.printed else _GROUP_TITLES
+    return [(titles.get(group, ""), rows) for group, rows in groups.items()]
 
 
 def _bars(table: Table) -> dict[tuple[str, str], Bar]:
     """(row name, column slug) -> the bar of its cell; none where a column has one value."""
-    bars = {}
+    bars: dict[tuple[str, str], Bar] = {}
+    if table.printed:
+        return bars
     for place, column in enumerate(table.columns):
         spans = {row.name: _span(row.cells[place]) for row in table.rows}
         filled = {name: span for name, span in spans.items() if span is not None}
@@ -131,6 +139,8 @@ def _tooltip(column: Column, cell: Cell) -> str:
     lines = [f"{column.label}: {cell.text}{' %' if column.unit == '%' else ''}"]
     if cell.interval:
         lines.append(f"95 % interval {cell.interval_text}")
+    if cell.source:
+        lines.append(f"printed in {cell.source}")
     if cell.num_expected:
         lines.append(f"{cell.num_scored} of {cell.num_expected} clips")
     if column.unit and column.unit != "%":
@@ -140,7 +150,7 @@ def _tooltip(column: Column, cell: Cell) -> str:
 
 def _card(row: Row) -> list[tuple[str, str]]:
     """Name and value of each fact about a run, empty ones left out."""
-    run = row.results
+    run = row.run
     options: dict[str, Any] = without_nan(run.model.get("options") or {})
     parameters = run.model.get("num_parameters") or 0
     facts = [

@@ -14,10 +14,15 @@ BOARD_SCHEMA_VERSION = 1
 
 
 def to_json(board: Board) -> str:
-    """The board with full precision: tables, their columns, rows, cells and notes; no NaN."""
+    """The board with full precision: tables, their columns, rows, cells and notes; no NaN.
+
+    Tables of papers stand under ``published``: a row there has no run, a value its ``source`` and
+    its text as ``printed``.
+    """
     content = {
         "board_schema_version": BOARD_SCHEMA_VERSION,
         "tables": [_table(table) for table in board.tables],
+        "published": [_published(table) for table in board.published],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -38,6 +43,17 @@ def _table(table: Table) -> dict[str, Any]:
     }
 
 
+def _published(table: Table) -> dict[str, Any]:
+    assert table.printed is not None
+    return {
+        **dataclasses.asdict(table.printed),
+        "suite": table.key.suite,
+        "columns": [_column(column) for column in table.columns],
+        "rows": [_row(row, table) for row in table.rows],
+        "notes": [dataclasses.asdict(note) for note in table.notes],
+    }
+
+
 def _column(column: Column) -> dict[str, Any]:
     return {
         "key": column.slug,
@@ -52,6 +68,16 @@ def _column(column: Column) -> dict[str, Any]:
 
 def _row(row: Row, table: Table) -> dict[str, Any]:
     run = row.results
+    if run is None:
+        return {
+            "name": row.name,
+            "role": row.role,
+            "rank": None,
+            "scores": {
+                column.slug: _printed_cell(cell)
+                for column, cell in zip(table.columns, row.cells, strict=True)
+            },
+        }
     return {
         "name": row.name,
         "role": row.role,
@@ -66,6 +92,16 @@ def _row(row: Row, table: Table) -> dict[str, Any]:
         "scores": {
             column.slug: _cell(cell) for column, cell in zip(table.columns, row.cells, strict=True)
         },
+    }
+
+
+def _printed_cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "value": cell.value,
+        "printed": cell.text,
+        "source": cell.source,
+        "reason": cell.reason,
+        "warnings": list(cell.warnings),
     }
 
 

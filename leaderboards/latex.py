@@ -43,7 +43,7 @@ _HEADING_WIDTH = 13
 def to_latex(board: Board) -> str:
     """A ``table*`` for each table of the board, best values bold, notes in the caption's place."""
     preamble = "% \\usepackage[T1]{fontenc}, \\usepackage{booktabs}, \\usepackage{graphicx}"
-    tables = [_table(table, number) for number, table in enumerate(board.tables, start=1)]
+    tables = [_table(table, number) for number, (_, table) in enumerate(board.sections, start=1)]
     return "\n\n".join([preamble, *tables]) + "\n"
 
 
@@ -76,7 +76,7 @@ def _table(table: Table, number: int) -> str:
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{rl{'r' * len(table.columns)}}}",
         r"\toprule",
-        " & ".join(["", "Model", *map(_heading, table.columns)]) + r" \\",
+        " & ".join(["", table.row_kind_title, *map(_heading, table.columns)]) + r" \\",
         r"\midrule",
     ]
     group = table.rows[0].group

@@ -15,8 +15,8 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
 def to_markdown(board: Board, *, title: str = "Leaderboard") -> str:
     """The board, a section per table, with intervals folded away under each."""
     parts = [f"# {escape(title)}", escape(board.summary)]
-    for number, table in enumerate(board.tables, start=1):
-        parts += _section(table, number if len(board.tables) > 1 else None)
+    for heading, table in board.sections:
+        parts += _section(table, heading)
     return "\n\n".join(parts) + "\n"
 
 
@@ -30,10 +30,9 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", text)
 
 
-def _section(table: Table, number: int | None) -> list[str]:
-    heading = escape(table.title) if number is None else f"Table {number}: {escape(table.title)}"
+def _section(table: Table, heading: str) -> list[str]:
     facts = escape(" · ".join([*table.facts, table.ranking_text]).rstrip(" ·"))
-    parts = [f"## {heading}", facts]
+    parts = [f"## {escape(heading)}", facts]
     if not table.columns:
         return [*parts, "No metric was scored."]
     parts.append(_grid(table, [[_value(cell) for cell in row.cells] for row in table.rows]))
@@ -45,7 +44,9 @@ def _section(table: Table, number: int | None) -> list[str]:
     notes = [_note(note.text, note.number) for note in table.notes]
     if notes:
         parts.append("\n".join(notes))
-    if any(cell.value is not None for row in table.rows for cell in row.cells):
+    if not table.printed and any(
+        cell.value is not None for row in table.rows for cell in row.cells
+    ):
         counts = _grid(table, [[_count(cell) for cell in row.cells] for row in table.rows])
         summary = "<summary>95 % intervals and clips scored</summary>"
         parts += [f"<details>{summary}", counts, "</details>"]
@@ -60,7 +61,10 @@ def _grid(table: Table, cells: Sequence[Sequence[str]]) -> str:
     """Runs as rows; metrics as rows where runs are so few that the lines would be short."""
     headings = [escape(column.heading) for column in table.columns]
     names = [_name(row) for row in table.rows]
-    if len(names) <= _FEW_ROWS:
+    if table.printed:
+        lines = [[table.row_kind_title, *headings], [":--", *("--:" for _ in headings)]]
+        lines += [[name, *texts] for name, texts in zip(names, cells, strict=True)]
+    elif len(names) <= _FEW_ROWS:
         lines = [["Metric", *names], [":--", *("--:" for _ in names)]]
         lines += [[heading, *column] for heading, *column in zip(headings, *cells, strict=True)]
     else:

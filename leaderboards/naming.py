@@ -12,7 +12,7 @@ from i2vbench.results import Results
 
 from .formatting import clean
 
-Role = Literal["model", "baseline", "upper bound"]
+Role = Literal["model", "baseline", "upper bound", "published"]
 
 BASELINES: dict[str, Role] = {"static": "baseline", "reference": "upper bound"}
 """Registry names whose rows are yardsticks: never ranked, never bold."""

@@ -84,7 +84,7 @@ def _column_notes(columns: Sequence[Column]) -> list[Note]:
 def _partial_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[Note]:
     notes = []
     for row in rows:
-        parts = [failure_words(row.results), _skipped_words(row.results)]
+        parts = [failure_words(row.run), _skipped_words(row.run)]
         by_count: dict[str, list[str]] = {}
         for cell, column in zip(row.cells, columns, strict=True):
             if cell.partial:
@@ -153,7 +153,7 @@ def _values(row: Row, place: int) -> list[float]:
 def _model_notes(rows: Sequence[Row]) -> list[Note]:
     names: dict[str, list[str]] = {}
     for row in rows:
-        for note in row.results.model.get("notes") or ():
+        for note in row.run.model.get("notes") or ():
             names.setdefault(clean(note), []).append(row.name)
     return [
         Note(kind="model", text=f"{join_words(dict.fromkeys(whose))}: {note}")

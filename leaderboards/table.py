@@ -13,10 +13,21 @@ from .formatting import ARROWS, format_interval
 from .naming import Role, RowName
 from .ranking import Standing
 
-Group = Literal["models", "partial", "baselines"]
+Group = Literal["models", "partial", "baselines", "published"]
 NoteKind = Literal[
-    "apart", "limit", "columns", "missing", "partial", "warning", "baseline", "model"
+    "apart",
+    "limit",
+    "columns",
+    "missing",
+    "partial",
+    "warning",
+    "baseline",
+    "model",
+    "published",
+    "printed",
 ]
+
+RowKind = Literal["models", "categories"]
 
 BEST, TIED, PARTIAL = "best", "†", "*"
 
@@ -91,6 +102,8 @@ class Cell:
     standing: Standing
     warnings: tuple[str, ...]
     decimals: int
+    source: str = ""
+    """Where a published value is printed; empty for a run's."""
 
     @property
     def interval_text(self) -> str:
@@ -107,7 +120,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One run."""
+    """One run, or a row of a published table."""
 
     row_name: RowName
     role: Role
@@ -117,7 +130,14 @@ class Row:
     rank: int | None
     cells: tuple[Cell, ...]
     """One per column of the table."""
-    results: Results
+    results: Results | None
+    """None for a published row, of which nothing but the printed numbers is known."""
+
+    @property
+    def run(self) -> Results:
+        """The run's results, for where no published row can be."""
+        assert self.results is not None
+        return self.results
 
     @property
     def name(self) -> str:
@@ -125,9 +145,14 @@ class Row:
         return str(self.row_name)
 
     @property
+    def source(self) -> str:
+        """Where a published row is printed; empty for a run."""
+        return "; ".join(dict.fromkeys(cell.source for cell in self.cells if cell.source))
+
+    @property
     def tag(self) -> str:
-        """What stands behind the name: the role of a baseline."""
-        return "" if self.role == "model" else self.role
+        """What stands behind the name: the role of a baseline. A published name says so itself."""
+        return "" if self.role in ("model", "published") else self.role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +166,20 @@ class Note:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Printed:
+    """What a table that is taken from a paper says about itself."""
+
+    name: str
+    """On the command line: ``consisti2v-table1``."""
+    citation: str
+    url: str
+    title: str
+    row_kind: RowKind
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
-    """Runs that may be compared."""
+    """Runs that may be compared, or a table as a paper prints it."""
 
     key: TableKey
     num_samples: int | None
@@ -152,15 +189,31 @@ class Table:
     sort_column: int | None
     """Index of the column that ranks; None where there is no column."""
     notes: tuple[Note, ...]
+    printed: Printed | None = None
+    """None for a table of runs."""
 
     @property
     def title(self) -> str:
-        """Suite and version."""
+        """Suite and version, or where the table is printed."""
+        if self.printed:
+            return f"As printed in {self.printed.citation}"
         return f"{self.key.suite} {self.key.version}".strip()
 
     @property
+    def row_kind(self) -> RowKind:
+        """What rows are; where they are categories, the columns are models."""
+        return self.printed.row_kind if self.printed else "models"
+
+    @property
+    def row_kind_title(self) -> str:
+        """What stands over the names."""
+        return {"models": "Model", "categories": "Category"}[self.row_kind]
+
+    @property
     def facts(self) -> tuple[str, ...]:
-        """Samples, protocol and content hash, in words."""
+        """Samples, protocol and content hash, in words; of a published table what it shows."""
+        if self.printed:
+            return (self.printed.title, self.printed.name)
         samples = "" if self.num_samples is None else f"{self.num_samples} samples"
         if self.key.limit is not None:
             samples = f"{limit_words(self.key.limit)} only"
@@ -193,7 +246,7 @@ class Table:
         cells = [cell for row in self.rows for cell in row.cells]
         entries = []
         if any(cell.standing == "best" for cell in cells):
-            entries.append((BEST, "best model of the column, as printed"))
+            entries.append((BEST, "best model of the column, after rounding"))
         if any(cell.standing == "tied" for cell in cells):
             entries.append(
                 (TIED, "its 95 % interval overlaps that of the best: no clear difference")

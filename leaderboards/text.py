@@ -12,6 +12,8 @@ from .text_grid import Item, display_width, grid, wrap_name
 
 BEST_SIGN = "★"
 _HEADER_WIDTH = 13
+_PRINTED_HEADER_WIDTH = 15
+"""AnimateAnything in one piece."""
 _FEW_MODELS = 3
 """Up to so many, a metric's line may have room for their intervals."""
 
@@ -24,11 +26,9 @@ def to_text(board: Board, *, width: int = 110, color: bool = False) -> str:
         width: columns of the terminal.
         color: whether best values are bold by an ANSI sequence besides their star.
     """
-    several = len(board.tables) > 1
-    sections = [_wrap(board.summary, width)] if several else []
-    for number, table in enumerate(board.tables, start=1):
-        title = f"Table {number}: {table.title}" if several else table.title
-        sections.append("\n".join(_section(table, title, width)))
+    sections = [_wrap(board.summary, width)] if len(board.sections) > 1 else []
+    for heading, table in board.sections:
+        sections.append("\n".join(_section(table, heading, width)))
     text = "\n\n".join(sections) + "\n"
     return re.sub(rf"[-.\d]+{BEST_SIGN}", "\x1b[1m\\g<0>\x1b[0m", text) if color else text
 
@@ -48,13 +48,13 @@ def _section(table: Table, title: str, width: int) -> list[str]:
 
 
 def _body(table: Table, width: int) -> list[str]:
-    if len(table.rows) == 1:
+    if len(table.rows) == 1 and not table.printed:
         return _card(table, table.rows[0], width)
     layouts = [
         _runs_as_rows(table, range(len(table.columns)), width),
         _metrics_as_rows(table, width),
     ]
-    if sum(row.role == "model" for row in table.rows) <= _FEW_MODELS:
+    if not table.printed and sum(row.role == "model" for row in table.rows) <= _FEW_MODELS:
         layouts.insert(0, _metrics_as_rows(table, width, intervals=True))
     return next((lines for lines in layouts if _fits(lines, width)), None) or _blocks(table, width)
 
@@ -88,7 +88,10 @@ def _card(table: Table, row: Row, width: int) -> list[str]:
 
 
 def _runs_as_rows(table: Table, places: Sequence[int], width: int) -> list[str]:
-    header = [["Model"], *(_header(table.columns[place]) for place in places)]
+    header = [
+        [table.row_kind_title],
+        *(_header(table.columns[place], _header_width(table)) for place in places),
+    ]
     rows = [
         [Item(text=_name(row)), *(_item(row.cells[place]) for place in places)]
         for row in table.rows
@@ -107,7 +110,7 @@ def _metrics_as_rows(table: Table, width: int, *, intervals: bool = False) -> li
     header = [[""]]
     for row in table.rows:
         name = _name(row) if row.rank is None else f"{row.rank}. {_name(row)}"
-        header.append(wrap_name(name, _HEADER_WIDTH))
+        header.append(wrap_name(name, _header_width(table)))
     rows = [
         [
             Item(text=column.heading),
@@ -152,10 +155,14 @@ def _name(row: Row) -> str:
     return f"{name}*" if row.partial else name
 
 
-def _header(column: Column) -> list[str]:
+def _header_width(table: Table) -> int:
+    return _PRINTED_HEADER_WIDTH if table.printed else _HEADER_WIDTH
+
+
+def _header(column: Column, width: int) -> list[str]:
     title = column.heading.replace(column.network, " ", 1) if column.network else column.heading
-    lines = wrap_name(" ".join(title.split()), _HEADER_WIDTH)
-    return [*lines, *wrap_name(column.network, _HEADER_WIDTH)] if column.network else lines
+    lines = wrap_name(" ".join(title.split()), width)
+    return [*lines, *wrap_name(column.network, width)] if column.network else lines
 
 
 def _wrap(text: str, width: int) -> str:

@@ -89,6 +89,7 @@ def test_sort_by(runs):
     [
         (["nowhere"], "nowhere does not exist"),
         (["--sort-by", "fwd"], "did you mean 'fvd'"),
+        (["--published", "consisti2-table1"], "did you mean 'consisti2v-table1'"),
         (["--output", "board.docx"], "accepted: .txt, .md, .csv, .html"),
         (["--output", "/dev/null/board.md"], "cannot be written"),
     ],
@@ -99,6 +100,43 @@ def test_mistakes_are_one_line(runs, arguments, message):
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)
     assert "\n" not in str(result.exception)
+
+
+def test_published_tables_of_the_suite(runs, tmp_path, make_run):
+    run = make_run("c", suite={"name": "vbench-i2v"})
+    (tmp_path / "results.json").write_text(run.to_json(), encoding="utf-8")
+    result = invoke(tmp_path / "results.json", "--with-published", "--format", "json")
+    names = [table["name"] for table in json.loads(result.stdout)["published"]]
+    assert names == ["vbenchpp-table3", "show-o2", "owl-1", "mug-v-table1"]
+    result = invoke(runs, "--with-published")
+    assert result.exit_code == 0
+    assert "no published table is of suite playground" in result.stderr
+    assert "As printed" not in result.stdout
+
+
+def test_published_tables_by_name(runs):
+    arguments = ("--published", "owl-1", "--published", "consisti2v-table2", "--format", "json")
+    for extra in ((), ("--with-published",)):
+        board = json.loads(invoke(runs, *arguments, *extra).stdout)
+        names = [table["name"] for table in board["published"]]
+        assert names == ["owl-1", "consisti2v-table2"]
+        assert len(board["tables"]) == 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_published_tables_need_no_run(name):
+    result = invoke("--with-published", "--format", name)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    for text in ("177.66", "2402.04324v2", "2510.17519", "Scenery-Nature"):
+        assert text in result.stdout
+
+
+def test_nothing_to_show_is_one_line():
+    result = invoke()
+    assert isinstance(result.exception, UserError)
+    assert "no run is given" in str(result.exception)
+    assert "--with-published" in str(result.exception)
 
 
 def test_a_folder_without_results_is_an_error(tmp_path):
@@ -129,7 +167,8 @@ def test_help_and_text_need_neither_pandas_nor_jinja(runs):
         "cli.main(sys.argv[1:], standalone_mode=False);"
         "print([m for m in ('torch', 'numpy', 'pandas', 'jinja2') if m in sys.modules])"
     )
-    for arguments in (["leaderboard", str(runs)], ["leaderboard", "--help"]):
+    published = ["leaderboard", "--with-published"]
+    for arguments in (["leaderboard", str(runs)], published, ["leaderboard", "--help"]):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             capture_output=True,
