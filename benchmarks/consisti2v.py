@@ -68,7 +68,7 @@ Step = Callable[[], torch.Tensor]
 def build(make: Callable[[], Any], dtype: torch.dtype, device: str) -> Any:  # noqa: ANN401
     """The network with random weights of a size that keeps numbers tame; no slow initialisation."""
     with torch.device("meta"):
-        network = make()
+        network = torch.nn.Module.to(make(), dtype)
     network.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -80,7 +80,7 @@ def build(make: Callable[[], Any], dtype: torch.dtype, device: str) -> Any:  # n
             else:
                 bound = parameter[0].numel() ** -0.5
                 parameter.uniform_(-bound, bound, generator=generator)
-    return torch.nn.Module.to(network, device=device, dtype=dtype).eval()
+    return torch.nn.Module.to(network, device).eval()
 
 
 def inputs(dtype: torch.dtype, device: str) -> dict[str, torch.Tensor]:

@@ -36,8 +36,9 @@ from .upsample import speed_up_vae
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 ClipShape = tuple[int, int, int, int, int]  # B, C, T, H, W
 
-# Pixels that the VAE takes at a time: four frames of 256x256, about 2 GiB of activations.
-_VAE_PIXELS = 4 * 256 * 256
+# Pixels that the VAE takes at a time: on a GPU four frames of 256x256, about 2 GiB of activations;
+# on a CPU one, which is a fifth faster than four.
+_VAE_PIXELS = {"cuda": 4 * 256 * 256, "cpu": 256 * 256}
 
 
 class ConsistI2VPipeline:
@@ -343,7 +344,8 @@ class ConsistI2VPipeline:
         return (frames_BTCHW / 2 + 0.5).clamp(0, 1)
 
     def _vae_batch(self, images_NCHW: Tensor, factor: int) -> int:
-        return max(1, _VAE_PIXELS // (images_NCHW.shape[2] * images_NCHW.shape[3] * factor**2))
+        pixels = _VAE_PIXELS.get(self.device.type, _VAE_PIXELS["cuda"])
+        return max(1, pixels // (images_NCHW.shape[2] * images_NCHW.shape[3] * factor**2))
 
     def _encode_first_frames(
         self, pictures: Sequence[Picture], draws: Draws, sampling: Sampling, height: int, width: int
