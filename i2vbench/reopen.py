@@ -12,6 +12,7 @@ from i2vbench.model import Card
 from i2vbench.rundir import RunDir
 from i2vbench.sample import Suite
 from i2vbench.suites import load_suite
+from i2vbench.suites.importer import split_source
 from i2vbench.suites.manifest import videos_of
 
 
@@ -60,4 +61,11 @@ def _load(run: RunDir, source: str | None) -> Suite:
         raise UserError(f"{run.path} was made from a suite in Python; give that suite to score")
     if run.spec["model"]["version"] == EXISTING:
         return videos_of(Path(place))[0]
-    return load_suite(place)
+    return load_suite(place, _options_of(run.suite_source, place))
+
+
+def _options_of(recorded: str, place: str) -> dict[str, object] | None:
+    """The options that the run's data set was read with, where ``place`` is the same one, moved."""
+    name, _, options = split_source(recorded)
+    moved, _, given = split_source(place)
+    return options if name == moved and place != recorded and not given else None
