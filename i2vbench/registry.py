@@ -197,6 +197,18 @@ SUITES = Registry(
             "i2vbench.suites.vbench_i2v:VBENCH_I2V",
             "vbench-i2v:DIR, 1118 prompts for 355 pictures at the model's ratio, 5 takes",
         ),
+        "animatebench": (
+            "i2vbench.suites.animatebench:ANIMATEBENCH",
+            "animatebench:DIR, 105 cases: 35 pictures in 7 styles, 3 prompts each",
+        ),
+        "folder": (
+            "i2vbench.suites.any_folder:FOLDER",
+            "folder:DIR, any folder of pictures and videos, prompts in .txt files beside them",
+        ),
+        "hub": (
+            "i2vbench.suites.hub:HUB",
+            "hub:OWNER/NAME, any data set of the Hugging Face hub (needs i2vbench[hub])",
+        ),
         "table": (
             "i2vbench.suites.any_table:TABLE",
             "table:FILE, any CSV, TSV or JSON lines; options name its columns",
