@@ -117,3 +117,17 @@ def check(
         for result in results.scores:
             state = "ok" if result.value is not None else result.reason
             click.echo(f"metric   {result.label}: {state}")
+
+
+@click.command("import-names")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--manifest", default="manifest.csv", help="Name of the CSV, written into FOLDER.")
+def import_names(folder: Path, manifest: str) -> None:
+    """Write the manifest of a FOLDER of videos named '<prompt>-<take>.mp4', as VBench has them.
+
+    Score it with `i2vbench score FOLDER`. To score against a suite: score FOLDER --suite SUITE.
+    """
+    from i2vbench.suites.video_names import write_manifest
+
+    path = folder / manifest
+    click.echo(f"{path}: {write_manifest(folder, path)} rows")

@@ -13,7 +13,7 @@ from i2vbench.rundir import RunDir
 from i2vbench.sample import Suite
 from i2vbench.suites import load_suite
 from i2vbench.suites.importer import split_source
-from i2vbench.suites.manifest import videos_of
+from i2vbench.suites.manifest import is_made_of_videos, videos_of
 
 
 def reopen_run(path: Path, suite: Suite | str | None = None) -> tuple[RunDir, Plan, Card]:
@@ -59,7 +59,7 @@ def _load(run: RunDir, source: str | None) -> Suite:
     place = source or run.suite_source
     if not place:
         raise UserError(f"{run.path} was made from a suite in Python; give that suite to score")
-    if run.spec["model"]["version"] == EXISTING:
+    if run.spec["model"]["version"] == EXISTING and is_made_of_videos(run.spec["suite"]["name"]):
         return videos_of(Path(place))[0]
     return load_suite(place, _options_of(run.suite_source, place))
 

@@ -183,7 +183,12 @@ def generate(
 @click.argument("target", type=click.Path(exists=True, path_type=Path))
 @_scoring_options
 @_common_options
-@click.option("-s", "--suite", help="Of a run made from a folder or manifest that has moved.")
+@click.option(
+    "-s",
+    "--suite",
+    help="Of a run: where its suite lies now. Of a folder: whose prompts its videos are named by.",
+)
+@suite_arg_option
 @click.option(
     "--name", help="How boards call the model of a folder; the folder's name if left out."
 )
@@ -196,19 +201,29 @@ def score(
     max_failures: int,
     quiet: bool,
     suite: str | None,
+    suite_args: Sequence[str],
     name: str | None,
 ) -> None:
     """Score TARGET: a run directory, a folder of videos, or a manifest (JSONL or CSV).
 
     A manifest has the columns id, prompt, image, video, reference; without one, ids are file names.
+    Videos named '<prompt>-<take>.mp4' are scored against a suite with --suite.
     """
     from i2vbench.existing import open_existing
     from i2vbench.reopen import reopen_run
+    from i2vbench.suites import load_suite
 
+    options = parse_pairs(suite_args, "-S")
+    if options and suite is None:
+        raise UserError("-S: options of a suite need --suite")
+    # Options not given are those that the run was made with.
+    loaded = load_suite(suite, options) if suite is not None and options else None
     if (target / "run.json").is_file():
-        directory, plan, card = reopen_run(target, suite)
+        directory, plan, card = reopen_run(target, loaded or suite)
     else:
-        directory, plan, card = open_existing(target, output_dir, name)
+        if suite is not None and loaded is None:
+            loaded = load_suite(suite)
+        directory, plan, card = open_existing(target, output_dir, name, loaded)
     results = _score(
         directory, plan, card, _metric_names(metrics), protocol, device, _progress(quiet, card.name)
     )

@@ -37,6 +37,7 @@ COLUMNS = ("id", "prompt", "image", "reference", "category", "video")
 MANIFEST_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
 
 _EDGE_BYTES = 2**20
+_VIDEOS = "videos"
 
 
 def load_manifest(path: Path) -> Suite:
@@ -155,7 +156,7 @@ def _listed_videos(manifest: Path) -> tuple[Suite, dict[str, list[Path]]]:
             )
         videos.setdefault(row.text("id"), []).append(root.folder / row.text("video"))
     mistakes.check()
-    return _named_by_content(suite_of_rows("videos", list(samples.values()), root.folder)), videos
+    return _named_by_content(suite_of_rows(_VIDEOS, list(samples.values()), root.folder)), videos
 
 
 def _bare_folder(folder: Path) -> tuple[Suite, dict[str, list[Path]]]:
@@ -172,8 +173,13 @@ def _bare_folder(folder: Path) -> tuple[Suite, dict[str, list[Path]]]:
         )
     ids = ids_from_names([(file.stem, file.name) for file in files])
     rows = [Row(line=0, cells={"id": sample_id}) for sample_id in ids]
-    suite = _named_by_content(suite_of_rows("videos", rows, folder))
+    suite = _named_by_content(suite_of_rows(_VIDEOS, rows, folder))
     return suite, {sample_id: [file] for sample_id, file in zip(ids, files, strict=True)}
+
+
+def is_made_of_videos(suite_name: str) -> bool:
+    """Whether :func:`videos_of` made the suite of that name."""
+    return suite_name.startswith(f"{_VIDEOS}-")
 
 
 def _named_by_content(suite: Suite) -> Suite:

@@ -4,9 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from i2vbench.cli import cli
 from i2vbench.clip import Geometry
 from i2vbench.errors import UserError
 from i2vbench.generation import generate
@@ -97,6 +99,31 @@ def test_the_takes_of_a_suite_are_its_own(table: Path, tmp_path: Path) -> None:
             load_model("static"), suite, tmp_path / "runs", geometry=SMALL, num_takes=asked
         )
         assert len(run.takes()) == made
+
+
+def test_the_command_line_knows_suites_and_their_options(table: Path) -> None:
+    run = CliRunner().invoke
+    listed = run(cli, ["list", "suites"]).output
+    for name in ("ucf101", "msrvtt", "i2v-bench", "vbench-i2v", "animatebench", "folder", "hub"):
+        assert f"{name}:" in listed
+    arguments = ["generate", "-m", "static", "-s", f"table:{table}", "--dry-run"]
+    options = [part for key, value in OPTIONS.items() for part in ("-S", f"{key}={value}")]
+    done = run(cli, [*arguments, *options, "-S", "stride=1"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "static on list " in done.output
+    for wrong, said in (("stride", "-S 'stride': accepted is KEY=VALUE"), ("a=1", "option 'a'")):
+        refused = run(cli, [*arguments, "-S", wrong])
+        assert isinstance(refused.exception, UserError)
+        assert said in str(refused.exception)
+
+
+def test_the_command_line_says_what_is_not_published(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = dataclasses.replace(load_suite(f"table:{table}", OPTIONS), notes=("only a part",))
+    monkeypatch.setattr("i2vbench.suites.load_suite", lambda name, options: loaded)
+    done = CliRunner().invoke(cli, ["generate", "-m", "static", "-s", "table:x", "--dry-run"])
+    assert "  only a part" in done.output
 
 
 def test_problems_are_counted() -> None:
