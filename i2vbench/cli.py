@@ -29,6 +29,10 @@ _COMMANDS = {
         "i2vbench.profile_command:profile",
         "Measure what a model costs: parameters, FLOPs, seconds, memory.",
     ),
+    "import-names": (
+        "i2vbench.info_commands:import_names",
+        "Write the manifest of videos named '<prompt>-<take>.mp4'.",
+    ),
     "weights": ("i2vbench.weights_commands:weights", "List, fetch, verify or import weights."),
 }
 

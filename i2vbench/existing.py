@@ -12,7 +12,9 @@ from i2vbench.files import file_sha256
 from i2vbench.generation import Plan, open_run_of, plan_run
 from i2vbench.model import Card
 from i2vbench.rundir import RunDir, Take
+from i2vbench.sample import Suite
 from i2vbench.suites.manifest import videos_of
+from i2vbench.suites.video_names import takes_of_suite
 from i2vbench.video_io import read_video
 
 EXISTING = "existing videos"
@@ -20,7 +22,7 @@ EXISTING = "existing videos"
 
 
 def open_existing(
-    target: Path, output_dir: Path, name: str | None = None
+    target: Path, output_dir: Path, name: str | None = None, suite: Suite | None = None
 ) -> tuple[RunDir, Plan, Card]:
     """A run whose takes are the videos of ``target``; the files stay where they are.
 
@@ -28,11 +30,20 @@ def open_existing(
         target: a folder of videos, one with a manifest, or the manifest itself.
         output_dir: the run lies in ``output_dir/<suite>/<name>-<fingerprint>``.
         name: of the model on boards; the folder's name where None.
+        suite: whose samples the videos answer, by their names ``<prompt or id>-<take>.mp4``; None
+            for samples made of the videos or the manifest themselves.
 
     Raises:
-        UserError: no videos, a malformed manifest, or not one readable video.
+        UserError: no videos, a malformed manifest, names that fit no sample, or not one readable
+            video.
     """
-    suite, videos = videos_of(target)
+    source = str(target.resolve())
+    if suite is None:
+        suite, videos = videos_of(target)
+    elif target.is_dir():
+        videos, source = takes_of_suite(target, suite), suite.source
+    else:
+        raise UserError(f"{target} is no folder; with --suite a folder of videos is accepted")
     folder = target if target.is_dir() else target.parent
     digests = {path: _digest(path) for paths in videos.values() for path in paths}
     everything = hashlib.sha256("\n".join(sorted(digests.values())).encode()).hexdigest()
@@ -63,7 +74,7 @@ def open_existing(
     if run.status == "started":
         with run.lock():
             run.add_takes(rows)
-            run.set_status("generated", suite_source=str(target.resolve()))
+            run.set_status("generated", suite_source=source)
     return run, plan, card
 
 

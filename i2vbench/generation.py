@@ -135,7 +135,7 @@ def generate(
     suite: Suite,
     output_dir: Path | str = "runs",
     *,
-    num_takes: int = 1,
+    num_takes: int | None = None,
     seed: int = 0,
     limit: int | None = None,
     batch_size: int = 1,
@@ -150,7 +150,7 @@ def generate(
         model: an adapter, e.g. from :func:`i2vbench.load_model`.
         suite: e.g. from :func:`i2vbench.load_suite`.
         output_dir: the run lies in ``output_dir/<suite>/<model>-<fingerprint>``.
-        num_takes: clips per sample.
+        num_takes: clips per sample; None for the suite's own number.
         seed: of the run; each take's noise also depends on sample id and take.
         limit: the first so many samples; None for all.
         batch_size: clips handed to the adapter together.
@@ -166,7 +166,7 @@ def generate(
     plan = plan_run(
         suite,
         geometry or model.geometry,
-        num_takes=num_takes,
+        num_takes=suite.num_takes if num_takes is None else num_takes,
         seed=seed,
         limit=limit,
         batch_size=batch_size,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from i2vbench.run_commands import suite_arg_option
+
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(["models", "metrics", "suites", "protocols"]))
@@ -74,18 +76,21 @@ def show(run: Path) -> None:
 
 @click.command()
 @click.option("-m", "--model", default="consisti2v", help="Name, or path/to/file.py:Class.")
-@click.option("-s", "--suite", default="playground", help="Name, folder or manifest.")
+@click.option("-s", "--suite", default="playground", help="Name, NAME:PLACE, folder or manifest.")
+@suite_arg_option
 @click.option("-a", "--model-arg", "model_args", multiple=True, metavar="KEY=VALUE")
 @click.option("--device", default="auto", help="auto, cpu or cuda[:i].")
-def check(model: str, suite: str, model_args: Sequence[str], device: str) -> None:
-    """Try a model and every metric on the first two samples, and say what works.
+def check(
+    model: str, suite: str, suite_args: Sequence[str], model_args: Sequence[str], device: str
+) -> None:
+    """Try a suite, a model and every metric on the first two samples, and say what works.
 
     Nothing is kept. Exit code 1 where the model fails; a metric without weights is only named.
     """
     from i2vbench.device import resolve_device
     from i2vbench.generation import carry_out, plan_run, takes_in_order
     from i2vbench.model import load_model
-    from i2vbench.run_commands import parse_model_args
+    from i2vbench.run_commands import parse_model_args, parse_pairs
     from i2vbench.scoring import score_run
     from i2vbench.suites import load_suite
 
@@ -95,8 +100,10 @@ def check(model: str, suite: str, model_args: Sequence[str], device: str) -> Non
     click.echo(f"model    {card.name} {card.version} on {chosen}")
     for note in card.notes:
         click.echo(f"         {note}")
-    loaded = load_suite(suite)
+    loaded = load_suite(suite, parse_pairs(suite_args, "-S"))
     click.echo(f"suite    {loaded.name} {loaded.version}, {len(loaded)} samples")
+    for note in loaded.notes:
+        click.echo(f"         {note}")
     plan = plan_run(loaded, adapter.geometry, limit=2, batch_size=2)
     with tempfile.TemporaryDirectory() as folder:
         run = carry_out(adapter, plan, Path(folder))
@@ -110,3 +117,17 @@ def check(model: str, suite: str, model_args: Sequence[str], device: str) -> Non
         for result in results.scores:
             state = "ok" if result.value is not None else result.reason
             click.echo(f"metric   {result.label}: {state}")
+
+
+@click.command("import-names")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--manifest", default="manifest.csv", help="Name of the CSV, written into FOLDER.")
+def import_names(folder: Path, manifest: str) -> None:
+    """Write the manifest of a FOLDER of videos named '<prompt>-<take>.mp4', as VBench has them.
+
+    Score it with `i2vbench score FOLDER`. To score against a suite: score FOLDER --suite SUITE.
+    """
+    from i2vbench.suites.video_names import write_manifest
+
+    path = folder / manifest
+    click.echo(f"{path}: {write_manifest(folder, path)} rows")

@@ -197,6 +197,38 @@ SUITES = Registry(
             "i2vbench.suites.playground.suite:load",
             "64 procedural moving scenes with captions and real clips, and 8 photographs",
         ),
+        "ucf101": (
+            "i2vbench.suites.ucf101:UCF101",
+            "ucf101:DIR, 2048 real clips of UCF-101 by class distribution, a prompt per class",
+        ),
+        "msrvtt": (
+            "i2vbench.suites.msrvtt:MSRVTT",
+            "msrvtt:DIR, the 2990 test videos of MSR-VTT, one caption each",
+        ),
+        "i2v-bench": (
+            "i2vbench.suites.i2v_bench:I2V_BENCH",
+            "i2v-bench:DIR, the 2951 captioned videos of I2V-Bench by category",
+        ),
+        "vbench-i2v": (
+            "i2vbench.suites.vbench_i2v:VBENCH_I2V",
+            "vbench-i2v:DIR, 1118 prompts for 355 pictures at the model's ratio, 5 takes",
+        ),
+        "animatebench": (
+            "i2vbench.suites.animatebench:ANIMATEBENCH",
+            "animatebench:DIR, 105 cases: 35 pictures in 7 styles, 3 prompts each",
+        ),
+        "folder": (
+            "i2vbench.suites.any_folder:FOLDER",
+            "folder:DIR, any folder of pictures and videos, prompts in .txt files beside them",
+        ),
+        "hub": (
+            "i2vbench.suites.hub:HUB",
+            "hub:OWNER/NAME, any data set of the Hugging Face hub (needs i2vbench[hub])",
+        ),
+        "table": (
+            "i2vbench.suites.any_table:TABLE",
+            "table:FILE, any CSV, TSV or JSON lines; options name its columns",
+        ),
     },
 )
 

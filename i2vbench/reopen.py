@@ -12,7 +12,8 @@ from i2vbench.model import Card
 from i2vbench.rundir import RunDir
 from i2vbench.sample import Suite
 from i2vbench.suites import load_suite
-from i2vbench.suites.manifest import videos_of
+from i2vbench.suites.importer import split_source
+from i2vbench.suites.manifest import is_made_of_videos, videos_of
 
 
 def reopen_run(path: Path, suite: Suite | str | None = None) -> tuple[RunDir, Plan, Card]:
@@ -58,6 +59,13 @@ def _load(run: RunDir, source: str | None) -> Suite:
     place = source or run.suite_source
     if not place:
         raise UserError(f"{run.path} was made from a suite in Python; give that suite to score")
-    if run.spec["model"]["version"] == EXISTING:
+    if run.spec["model"]["version"] == EXISTING and is_made_of_videos(run.spec["suite"]["name"]):
         return videos_of(Path(place))[0]
-    return load_suite(place)
+    return load_suite(place, _options_of(run.suite_source, place))
+
+
+def _options_of(recorded: str, place: str) -> dict[str, object] | None:
+    """The options that the run's data set was read with, where ``place`` is the same one, moved."""
+    name, _, options = split_source(recorded)
+    moved, _, given = split_source(place)
+    return options if name == moved and place != recorded and not given else None

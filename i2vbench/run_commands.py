@@ -33,9 +33,20 @@ def _options(*options: Decorator) -> Decorator:
     return apply
 
 
+suite_arg_option = click.option(
+    "-S",
+    "--suite-arg",
+    "suite_args",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the suite, the value as YAML; repeat for more.",
+)
 _generation_options = _options(
     click.option("-m", "--model", required=True, help="Name, or path/to/file.py:Class."),
-    click.option("-s", "--suite", default="playground", help="Name, folder or manifest."),
+    click.option(
+        "-s", "--suite", default="playground", help="Name, NAME:PLACE, folder or manifest."
+    ),
+    suite_arg_option,
     click.option(
         "-a",
         "--model-arg",
@@ -45,7 +56,7 @@ _generation_options = _options(
         help="An option of the model, the value as YAML; repeat for more.",
     ),
     click.option("--limit", type=int, help="The first so many samples alone."),
-    click.option("--num-takes", type=int, default=1, help="Clips per sample."),
+    click.option("--num-takes", type=int, help="Clips per sample; the suite's own if left out."),
     click.option("--seed", type=int, default=0, help="Seed of the run."),
     click.option("--batch-size", type=int, default=4, help="Clips made together."),
     click.option(
@@ -83,9 +94,10 @@ _scoring_options = _options(
 def run(
     model: str,
     suite: str,
+    suite_args: Sequence[str],
     model_args: Sequence[str],
     limit: int | None,
-    num_takes: int,
+    num_takes: int | None,
     seed: int,
     batch_size: int,
     dtype: str | None,
@@ -105,7 +117,7 @@ def run(
     from i2vbench.generation import open_run
 
     adapter, plan = _prepare(
-        model, suite, model_args, limit, num_takes, seed, batch_size, dtype, device
+        model, suite, suite_args, model_args, limit, num_takes, seed, batch_size, dtype, device
     )
     _announce(adapter, plan, dry_run)
     names = _metric_names(metrics)
@@ -142,9 +154,10 @@ def run(
 def generate(
     model: str,
     suite: str,
+    suite_args: Sequence[str],
     model_args: Sequence[str],
     limit: int | None,
-    num_takes: int,
+    num_takes: int | None,
     seed: int,
     batch_size: int,
     dtype: str | None,
@@ -156,7 +169,7 @@ def generate(
 ) -> None:
     """Make the videos of a suite; score them later with `i2vbench score RUN`."""
     adapter, plan = _prepare(
-        model, suite, model_args, limit, num_takes, seed, batch_size, dtype, device
+        model, suite, suite_args, model_args, limit, num_takes, seed, batch_size, dtype, device
     )
     _announce(adapter, plan, dry_run)
     if dry_run:
@@ -170,7 +183,12 @@ def generate(
 @click.argument("target", type=click.Path(exists=True, path_type=Path))
 @_scoring_options
 @_common_options
-@click.option("-s", "--suite", help="Of a run made from a folder or manifest that has moved.")
+@click.option(
+    "-s",
+    "--suite",
+    help="Of a run: where its suite lies now. Of a folder: whose prompts its videos are named by.",
+)
+@suite_arg_option
 @click.option(
     "--name", help="How boards call the model of a folder; the folder's name if left out."
 )
@@ -183,19 +201,29 @@ def score(
     max_failures: int,
     quiet: bool,
     suite: str | None,
+    suite_args: Sequence[str],
     name: str | None,
 ) -> None:
     """Score TARGET: a run directory, a folder of videos, or a manifest (JSONL or CSV).
 
     A manifest has the columns id, prompt, image, video, reference; without one, ids are file names.
+    Videos named '<prompt>-<take>.mp4' are scored against a suite with --suite.
     """
     from i2vbench.existing import open_existing
     from i2vbench.reopen import reopen_run
+    from i2vbench.suites import load_suite
 
+    options = parse_pairs(suite_args, "-S")
+    if options and suite is None:
+        raise UserError("-S: options of a suite need --suite")
+    # Options not given are those that the run was made with.
+    loaded = load_suite(suite, options) if suite is not None and options else None
     if (target / "run.json").is_file():
-        directory, plan, card = reopen_run(target, suite)
+        directory, plan, card = reopen_run(target, loaded or suite)
     else:
-        directory, plan, card = open_existing(target, output_dir, name)
+        if suite is not None and loaded is None:
+            loaded = load_suite(suite)
+        directory, plan, card = open_existing(target, output_dir, name, loaded)
     results = _score(
         directory, plan, card, _metric_names(metrics), protocol, device, _progress(quiet, card.name)
     )
@@ -210,9 +238,10 @@ def score(
 def _prepare(
     model: str,
     suite: str,
+    suite_args: Sequence[str],
     model_args: Sequence[str],
     limit: int | None,
-    num_takes: int,
+    num_takes: int | None,
     seed: int,
     batch_size: int,
     dtype: str | None,
@@ -226,10 +255,11 @@ def _prepare(
     adapter = load_model(
         model, parse_model_args(model_args), device=resolve_device(device), dtype=dtype
     )
+    loaded = load_suite(suite, parse_pairs(suite_args, "-S"))
     plan = plan_run(
-        load_suite(suite),
+        loaded,
         adapter.geometry,
-        num_takes=num_takes,
+        num_takes=loaded.num_takes if num_takes is None else num_takes,
         seed=seed,
         limit=limit,
         batch_size=batch_size,
@@ -238,7 +268,12 @@ def _prepare(
 
 
 def parse_model_args(pairs: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` pairs, the values as YAML.
+    """The options of a model; see :func:`parse_pairs`."""
+    return parse_pairs(pairs, "-a")
+
+
+def parse_pairs(pairs: Sequence[str], flag: str) -> dict[str, Any]:
+    """``key=value`` pairs, the values as YAML; ``flag`` is what errors call them.
 
     Raises:
         UserError: a pair without '=', a key given twice, or a value that is no YAML.
@@ -250,13 +285,14 @@ def parse_model_args(pairs: Sequence[str]) -> dict[str, Any]:
         key, separator, text = pair.partition("=")
         key = key.strip().replace("-", "_")
         if not separator or not key:
-            raise UserError(f"-a {pair!r}: accepted is KEY=VALUE, e.g. -a num_inference_steps=20")
+            example = {"-a": "num_inference_steps=20", "-S": "num_clips=512"}[flag]
+            raise UserError(f"{flag} {pair!r}: accepted is KEY=VALUE, e.g. {flag} {example}")
         if key in values:
-            raise UserError(f"-a {pair!r}: {key} is given twice")
+            raise UserError(f"{flag} {pair!r}: {key} is given twice")
         try:
             values[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UserError(f"-a {pair!r}: the value is not YAML") from error
+            raise UserError(f"{flag} {pair!r}: the value is not YAML") from error
     return values
 
 
@@ -284,7 +320,7 @@ def _announce(adapter: Model, plan: Plan, dry_run: bool) -> None:
         f"{card.name} on {plan.suite.name} {plan.suite.version}: "
         f"{number} clips, {plan.geometry}, on {adapter.device}"
     )
-    for note in card.notes:
+    for note in [*card.notes, *plan.suite.notes]:
         click.echo(f"  {note}")
     if dry_run:
         from i2vbench.fingerprint import canonical_json

@@ -65,6 +65,10 @@ class Suite:
     """Whether pictures are drawn at the asked size, so that the size changes the reference set."""
     protocol: str = "embedded"
     """The protocol its runs are scored with unless another is asked for."""
+    num_takes: int = 1
+    """Clips per sample unless another number is asked for."""
+    notes: Sequence[str] = ()
+    """Lines for the reader, e.g. where the suite is not the published one."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

@@ -77,7 +77,9 @@ def write_video(path: Path | str, clip: Clip) -> None:
     write_atomic(Path(path), buffer.getvalue())
 
 
-def read_video(path: Path | str, *, max_frames: int | None = None) -> Clip:
+def read_video(
+    path: Path | str, *, max_frames: int | None = None, keep: range | None = None
+) -> Clip:
     """The frames of a video file, or an error: never fewer frames than the file holds.
 
     All frames are kept, in order, whatever their times; ``fps`` is the file's nominal rate, or
@@ -88,16 +90,20 @@ def read_video(path: Path | str, *, max_frames: int | None = None) -> Clip:
     Args:
         path: a file that FFmpeg reads, e.g. with a suffix of :data:`VIDEO_SUFFIXES`.
         max_frames: stop after so many; what follows is then not checked.
+        keep: indices of the frames wanted, ascending; the others are decoded and dropped, what
+            follows the last one is not checked. ``fps`` stays that of the file.
 
     Raises:
-        UnreadableClipError: no such file, empty, no video in it, truncated, damaged, or too large.
+        UnreadableClipError: no such file, empty, no video in it, truncated, damaged, too large, or
+            a frame of ``keep`` is not there.
     """
     import av
     from av.video.reformatter import VideoReformatter
 
     path = Path(path)
     check_readable(path, "video")
-    reading = _Reading(path=path, max_frames=max_frames, reformatter=VideoReformatter())
+    last = keep[-1] + 1 if keep else max_frames
+    reading = _Reading(path=path, max_frames=last, keep=keep, reformatter=VideoReformatter())
     # A title in another encoding does not spoil the frames. PyAV 19 reads every one, and takes no
     # such argument.
     lenient: Any = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -106,11 +112,38 @@ def read_video(path: Path | str, *, max_frames: int | None = None) -> Clip:
         with av.open(str(path.absolute()), **lenient) as container:
             return reading.clip(container)
     except av.FFmpegError as error:
-        after = f" after {reading.progress}" if reading.frames else ""
+        after = f" after {reading.progress}" if reading.num_frames else ""
         reason = error.strerror or type(error).__name__
         raise UnreadableClipError(f"{path}: truncated or damaged{after} ({reason})") from error
     except MemoryError as error:
         raise UnreadableClipError(f"{path}: its frames do not fit into memory") from error
+
+
+def count_frames(path: Path | str) -> int:
+    """The frames that a file holds, counted by its packets: nothing is decoded.
+
+    Raises:
+        UnreadableClipError: no such file, empty, no video in it, or truncated.
+    """
+    import av
+
+    path = Path(path)
+    check_readable(path, "video")
+    try:
+        with av.open(str(path.absolute())) as container:
+            stream = container.streams.best("video")
+            if stream is None:
+                raise UnreadableClipError(f"{path}: holds no video stream")
+            packets = [packet for packet in container.demux(stream) if packet.size]
+            is_gif = container.format.name == "gif"
+            if any(packet.is_corrupt for packet in packets) or (
+                not is_gif and len(packets) < stream.frames
+            ):
+                raise UnreadableClipError(f"{path}: truncated after {len(packets)} frames")
+    except av.FFmpegError as error:
+        reason = error.strerror or type(error).__name__
+        raise UnreadableClipError(f"{path}: truncated or damaged ({reason})") from error
+    return sum(not packet.is_discard for packet in packets)
 
 
 def check_readable(path: Path, kind: str) -> None:
@@ -137,9 +170,12 @@ class _Reading:
 
     path: Path
     max_frames: int | None
+    keep: range | None
     reformatter: Any
     """Kept for the file: each frame's own would cost a third of the time of small frames."""
     frames: list[Frames] = field(default_factory=list)
+    num_frames: int = 0
+    """Frames decoded so far, the dropped ones included."""
     times_s: list[float | None] = field(default_factory=list)
     num_packets: int = 0
     num_hidden: int = 0
@@ -149,7 +185,7 @@ class _Reading:
 
     @property
     def progress(self) -> str:
-        count = len(self.frames)
+        count = self.num_frames
         shown = self.promised - self.num_hidden
         return f"{count} of {shown} frames" if shown > 0 else f"{count} frames"
 
@@ -163,15 +199,19 @@ class _Reading:
         self.promised = 0 if container.format.name == "gif" else stream.frames
         rotation = 0
         for frame in self._decode(container, stream):
-            if not self.frames:
+            if not self.num_frames:
                 rotation = frame.rotation
             self._add(frame)
-            if len(self.frames) == self.max_frames:
+            if self.num_frames == self.max_frames:
                 break
         else:
             self._check_complete(container.format.name)
-        if not self.frames:
+        if not self.num_frames:
             raise UnreadableClipError(f"{self.path}: its video stream has no frames")
+        if self.keep is not None and len(self.frames) < len(self.keep):
+            raise UnreadableClipError(
+                f"{self.path}: has {self.num_frames} frames; frame {self.keep[-1]} was asked for"
+            )
         frames = np.stack(self.frames)
         quarters = round(rotation / 90) % 4
         if quarters:
@@ -194,13 +234,17 @@ class _Reading:
     def _add(self, frame: av.VideoFrame) -> None:
         if frame.is_corrupt:
             raise UnreadableClipError(
-                f"{self.path}: damaged, frame {len(self.frames)} cannot be decoded in full"
+                f"{self.path}: damaged, frame {self.num_frames} cannot be decoded in full"
             )
+        self.num_frames += 1
+        self.times_s.append(frame.time)
+        if self.keep is not None and self.num_frames - 1 not in self.keep:
+            return
         rgb = self.reformatter.reformat(frame, format="rgb24")
         picture = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
         if self.frames and picture.shape != self.frames[0].shape:
             raise UnreadableClipError(
-                f"{self.path}: frame {len(self.frames)} is {_size(picture)}, "
+                f"{self.path}: frame {self.num_frames - 1} is {_size(picture)}, "
                 f"the first one {_size(self.frames[0])}; one size was expected"
             )
         if (len(self.frames) + 1) * picture.nbytes > MAX_MIB * 2**20:
@@ -209,13 +253,12 @@ class _Reading:
                 f"{self.progress} so far); cut it into shorter clips"
             )
         self.frames.append(picture)
-        self.times_s.append(frame.time)
 
     def _check_complete(self, container_format: str) -> None:
         """Compares what came with what the container promises, each kind in its own way."""
         if self.promised:
             shown = self.promised - self.num_hidden
-            cut = self.num_packets < self.promised or len(self.frames) < shown
+            cut = self.num_packets < self.promised or self.num_frames < shown
         elif container_format == "gif":
             cut = not _has_gif_trailer(self.path)
         else:
@@ -226,8 +269,8 @@ class _Reading:
     def _fps(self, stream: av.video.stream.VideoStream) -> float:
         nominal = float(stream.average_rate or stream.guessed_rate or 0)
         times = [time for time in self.times_s if time is not None]
-        span = max(times) - min(times) if len(times) == len(self.frames) else 0.0
-        steps = len(self.frames) - 1
+        span = max(times) - min(times) if len(times) == self.num_frames else 0.0
+        steps = self.num_frames - 1
         # Containers with times in whole milliseconds round them.
         if nominal and (span <= 0 or abs(steps / nominal - span) <= 2e-3):
             return nominal

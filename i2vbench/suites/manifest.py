@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from i2vbench.clip import Clip, Geometry, Picture
@@ -22,6 +22,7 @@ from i2vbench.files import file_sha256
 from i2vbench.fingerprint import fingerprint
 from i2vbench.pictures import read_picture
 from i2vbench.sample import Sample, Suite, check_id
+from i2vbench.suites.clip_sampling import ClipSampling, SampledClip, SampledFirstFrame
 from i2vbench.suites.table import (
     TABLE_SUFFIXES,
     Mistakes,
@@ -36,6 +37,7 @@ COLUMNS = ("id", "prompt", "image", "reference", "category", "video")
 MANIFEST_NAMES = tuple(f"manifest{suffix}" for suffix in TABLE_SUFFIXES)
 
 _EDGE_BYTES = 2**20
+_VIDEOS = "videos"
 
 
 def load_manifest(path: Path) -> Suite:
@@ -101,15 +103,34 @@ def videos_of(path: Path) -> tuple[Suite, Mapping[str, list[Path]]]:
     )
 
 
-def suite_of_rows(name: str, rows: list[Row], root: Path) -> Suite:
-    """The suite of checked rows, whose files lie in ``root``."""
-    digests = [_content(row, root) for row in rows]
-    content_sha256 = fingerprint({"rows": digests})
+def suite_of_rows(
+    name: str,
+    rows: Sequence[Row],
+    root: Path,
+    *,
+    sampling: ClipSampling | None = None,
+    also: Mapping[str, object] | None = None,
+) -> Suite:
+    """The suite of checked rows.
+
+    Args:
+        name: of the suite.
+        rows: with columns of :data:`COLUMNS` and others, which are kept.
+        root: the folder in which their files lie.
+        sampling: how reference clips are cut from their videos; None for whole videos.
+        also: what else defines the samples, for the content hash.
+    """
+    content: dict[str, object] = {"rows": [_content(row, root) for row in rows]}
+    if sampling is not None:
+        content["sampling"] = sampling.spec()
+    content |= also or {}
+    content_sha256 = fingerprint(content)
     return Suite(
         name=name,
         version=content_sha256[:8],
-        samples=[_sample(row, root) for row in rows],
+        samples=[_sample(row, root, sampling) for row in rows],
         content_sha256=content_sha256,
+        drawn=sampling is not None and sampling.drawn,
     )
 
 
@@ -135,7 +156,7 @@ def _listed_videos(manifest: Path) -> tuple[Suite, dict[str, list[Path]]]:
             )
         videos.setdefault(row.text("id"), []).append(root.folder / row.text("video"))
     mistakes.check()
-    return _named_by_content(suite_of_rows("videos", list(samples.values()), root.folder)), videos
+    return _named_by_content(suite_of_rows(_VIDEOS, list(samples.values()), root.folder)), videos
 
 
 def _bare_folder(folder: Path) -> tuple[Suite, dict[str, list[Path]]]:
@@ -152,8 +173,13 @@ def _bare_folder(folder: Path) -> tuple[Suite, dict[str, list[Path]]]:
         )
     ids = ids_from_names([(file.stem, file.name) for file in files])
     rows = [Row(line=0, cells={"id": sample_id}) for sample_id in ids]
-    suite = _named_by_content(suite_of_rows("videos", rows, folder))
+    suite = _named_by_content(suite_of_rows(_VIDEOS, rows, folder))
     return suite, {sample_id: [file] for sample_id, file in zip(ids, files, strict=True)}
+
+
+def is_made_of_videos(suite_name: str) -> bool:
+    """Whether :func:`videos_of` made the suite of that name."""
+    return suite_name.startswith(f"{_VIDEOS}-")
 
 
 def _named_by_content(suite: Suite) -> Suite:
@@ -182,11 +208,12 @@ def _content(row: Row, root: Path) -> dict[str, object]:
         image = root / row.text("image")
         content["image"] = file_sha256(image) if image.is_file() else "missing"
     if "reference" in row.cells:
-        content["reference"] = _edges(root / row.text("reference"))
+        content["reference"] = edges_sha256(root / row.text("reference"))
     return content
 
 
-def _edges(path: Path) -> str:
+def edges_sha256(path: Path) -> str:
+    """Hash of a file's size and of its first and last MiB; ``missing`` where there is none."""
     if not path.is_file():
         return "missing"
     size = path.stat().st_size
@@ -198,19 +225,23 @@ def _edges(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sample(row: Row, root: Path) -> Sample:
+def _sample(row: Row, root: Path, sampling: ClipSampling | None) -> Sample:
     image = root / row.text("image") if "image" in row.cells else None
     reference = root / row.text("reference") if "reference" in row.cells else None
     first_frame: Callable[[Geometry], Picture] | None = None
-    if image is not None:
-        first_frame = _PictureFile(image)
+    clip: Callable[[Geometry], Clip] | None = None
+    if reference is not None and sampling is not None:
+        clip = SampledClip(reference, row.text("id"), sampling)
+        first_frame = SampledFirstFrame(reference, row.text("id"), sampling)
     elif reference is not None:
-        first_frame = _FirstFrameOf(reference)
+        clip, first_frame = _ClipFile(reference), _FirstFrameOf(reference)
+    if image is not None:
+        first_frame = PictureFile(image)
     return Sample(
         id=row.text("id"),
         prompt=row.text("prompt"),
         load_first_frame=first_frame,
-        load_reference=None if reference is None else _ClipFile(reference),
+        load_reference=clip,
         category=row.text("category"),
         extra={column: value for column, value in row.cells.items() if column not in COLUMNS},
     )
@@ -224,8 +255,11 @@ class _File:
         self.path = path.absolute()
 
 
-class _PictureFile(_File):
+class PictureFile(_File):
+    """A picture on disk, in its own size."""
+
     def __call__(self, geometry: Geometry) -> Picture:
+        """Reads it."""
         return read_picture(self.path)
 
 
