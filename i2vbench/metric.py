@@ -169,7 +169,6 @@ class SetMetric(Metric):
 
     level = "set"
 
-    @abstractmethod
     def interval(
         self,
         examples: Sequence[Example],
@@ -180,5 +179,7 @@ class SetMetric(Metric):
     ) -> tuple[float, float] | None:
         """Bootstrap interval, clips resampled with replacement, the references kept.
 
-        ``examples`` are read for their features alone. None where the set is too small.
+        ``examples`` are read for their features alone. None where the set is too small, and where
+        resamples say nothing of the set, as here.
         """
+        return None

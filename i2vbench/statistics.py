@@ -69,6 +69,23 @@ def bootstrap_mean_interval(
     if len(values) < 2:
         return None
     means = bootstrap_mean(values, num_resamples=num_resamples, seed=seed)
+    return percentile_interval(means, confidence)
+
+
+def resample_counts(num_clips: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each resample, drawn with replacement, takes each clip.
+
+    Returns:
+        int64 ``(num_resamples, num_clips)``; each row sums to ``num_clips``.
+    """
+    even = np.full(num_clips, 1 / num_clips)
+    return np.random.default_rng(seed).multinomial(num_clips, even, num_resamples)
+
+
+def percentile_interval(
+    values: Sequence[float] | NDArray[np.float64], confidence: float
+) -> tuple[float, float]:
+    """The middle ``confidence`` of ``values``, of which there is at least one."""
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from i2vbench.metric import Example, SetMetric
 
-from .feature_set import Array, as_array, check_finite
+from .feature_set import Array, checked_rows
 
 MAX_ROWS = 10_000
 """Of each side: 32 MB at 400 features, and products of a few seconds."""
@@ -53,8 +53,8 @@ class ClipRows:
         """Adds the rows (N, D) of a clip with a name of its own.
 
         Raises:
-            ValueError: not (N, D), another D than before, a value that is not finite, or a clip
-                that was added before.
+            ValueError: not (N, D), no rows, another D than before, a value that is not finite, or
+                a clip that was added before.
         """
         self._insert(hashlib.sha256(clip.encode()).digest(), self.checked(rows_ND), clip)
         self.num_added += 1
@@ -65,14 +65,9 @@ class ClipRows:
         Raises:
             ValueError: as in :meth:`add`.
         """
-        rows = as_array(rows_ND)
-        if rows.ndim != 2 or len(rows) == 0:
-            raise ValueError(f"{self.name}: features must be rows (N, D), got {rows.shape}")
-        if self._num_features not in (None, rows.shape[1]):
-            raise ValueError(
-                f"{self.name}: rows of {rows.shape[1]} features after rows of {self._num_features}"
-            )
-        check_finite(self.name, rows)
+        rows = checked_rows(self.name, rows_ND, self._num_features)
+        if len(rows) == 0:
+            raise ValueError(f"{self.name}: a clip without rows")
         return rows
 
     def merge(self, other: ClipRows) -> None:

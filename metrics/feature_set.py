@@ -95,15 +95,7 @@ class FeatureSet:
         Raises:
             ValueError: as in :meth:`add`.
         """
-        rows = as_array(rows_ND)
-        if rows.ndim != 2:
-            raise ValueError(f"{self.name}: features must be rows (N, D), got {rows.shape}")
-        if self._num_features not in (None, rows.shape[1]):
-            raise ValueError(
-                f"{self.name}: rows of {rows.shape[1]} features after rows of {self._num_features}"
-            )
-        check_finite(self.name, rows)
-        return rows
+        return checked_rows(self.name, rows_ND, self._num_features)
 
     def merge(self, other: FeatureSet) -> None:
         """Adds what ``other`` holds; ``other`` stays as it is.
@@ -181,6 +173,26 @@ class _Moments:
             mean=self.mean + step_D * (other.count / count),
             scatter=self.scatter + other.scatter + between * np.outer(step_D, step_D),
         )
+
+
+def checked_rows(name: str, rows_ND: object, num_features: int | None) -> Array:
+    """The rows as float64, if the set of that name may take them.
+
+    Args:
+        name: of the set, for the message.
+        rows_ND: array or tensor (N, D).
+        num_features: D of the set, None while it is empty.
+
+    Raises:
+        ValueError: not two-dimensional, another D, or a value that is not finite.
+    """
+    rows = as_array(rows_ND)
+    if rows.ndim != 2:
+        raise ValueError(f"{name}: features must be rows (N, D), got {rows.shape}")
+    if num_features not in (None, rows.shape[1]):
+        raise ValueError(f"{name}: rows of {rows.shape[1]} features after rows of {num_features}")
+    check_finite(name, rows)
+    return rows
 
 
 def as_array(values: object) -> Array:

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from i2vbench.metric import Example, SetMetric
+from i2vbench.statistics import percentile_interval, resample_counts
 
 from .feature_set import EPSILON, Array, FeatureSet, Normal, as_array, check_finite, factorise
 from .frechet_resampling import resampled_distances
@@ -261,9 +262,7 @@ class FrechetMetric(SetMetric):
             generated_ND, reference_ND = self._rows(example)
             clips.append(generated_ND)
             reference.add(reference_ND)
-        rng = np.random.default_rng(seed)
-        even = np.full(len(clips), 1 / len(clips))
-        counts_RC = rng.multinomial(len(clips), even, min(num_resamples, self.max_resamples))
+        counts_RC = resample_counts(len(clips), min(num_resamples, self.max_resamples), seed)
         once = np.ones((1, len(clips)), dtype=counts_RC.dtype)
         distances_R = resampled_distances(
             clips,
@@ -272,10 +271,9 @@ class FrechetMetric(SetMetric):
             ddof=self.ddof,
         )
         value, resampled = distances_R[0], distances_R[1:]
-        tail = 50.0 * (1.0 - confidence)
-        low, high = np.percentile(resampled, [tail, 100.0 - tail])
-        excess = resampled.mean() - value
-        return max(0.0, float(low - excess)), float(high - excess)
+        low, high = percentile_interval(resampled, confidence)
+        excess = float(resampled.mean() - value)
+        return max(0.0, low - excess), high - excess
 
     def _rows(self, example: Example) -> tuple[Array, Array]:
         (extractor,) = self.extractors

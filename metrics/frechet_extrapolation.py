@@ -12,11 +12,7 @@ Letters: N rows, D features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-
-from i2vbench.metric import Example
 
 from .clip_rows import PairedRowsMetric
 from .feature_set import as_array
@@ -63,7 +59,10 @@ def extrapolated_distance(x_ND: object, y_ND: object, *, seed: int = 0) -> float
 
 
 class FVDInfinity(PairedRowsMetric):
-    """FVD at infinitely many clips: one row of 400 I3D logits per clip, a line over 1 / N."""
+    """FVD at infinitely many clips: one row of 400 I3D logits per clip, a line over 1 / N.
+
+    Without an interval: a resample has fewer distinct clips, which is what is being extrapolated.
+    """
 
     name = "fvd_infinity"
     title = "FVD∞"
@@ -92,14 +91,3 @@ class FVDInfinity(PairedRowsMetric):
                 f"{2 * num_features} clips are needed"
             )
         return lines
-
-    def interval(
-        self,
-        examples: Sequence[Example],
-        *,
-        num_resamples: int,
-        seed: int,
-        confidence: float = 0.95,
-    ) -> tuple[float, float] | None:
-        """None: a resample has fewer distinct clips, which is what is being extrapolated."""
-        return None

@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from i2vbench.metric import Example, SetMetric
+from i2vbench.statistics import percentile_interval, resample_counts
 
 from .feature_set import Array, as_array, check_finite
 
@@ -209,8 +210,7 @@ class InceptionScore(SetMetric):
         if len(examples) < MIN_CLIPS_FOR_INTERVAL or self.splits > 1:
             return None
         sums = [self._sums_of(example) for example in examples]
-        rng = np.random.default_rng(seed)
-        counts_RC = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), num_resamples)
+        counts_RC = resample_counts(len(sums), num_resamples, seed)
         weights_RC = np.concatenate([np.ones((1, len(sums))), counts_RC])
         scores_R = scores_of_sums(
             weights_RC @ np.array([each.num_frames for each in sums]),
@@ -218,9 +218,9 @@ class InceptionScore(SetMetric):
             weights_RC @ np.array([each.negative_entropy for each in sums]),
         )
         value, resampled = scores_R[0], scores_R[1:]
-        tail = 50.0 * (1.0 - confidence)
-        low, high = np.percentile(resampled, [tail, 100.0 - tail]) + value - resampled.mean()
-        return max(1.0, float(low)), float(high)
+        low, high = percentile_interval(resampled, confidence)
+        shortfall = float(value - resampled.mean())
+        return max(1.0, low + shortfall), high + shortfall
 
     def _sums_of(self, example: Example) -> ClassSums:
         (extractor,) = self.extractors

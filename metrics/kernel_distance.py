@@ -15,11 +15,13 @@ Letters: N rows, D features, C clips, G clips of the other set, R resamples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from i2vbench.metric import Example
+from i2vbench.statistics import percentile_interval, resample_counts
 
 from .clip_rows import ClipRows, PairedRowsMetric
 from .feature_set import Array, as_array, check_finite
@@ -81,14 +83,9 @@ class KernelDistance(PairedRowsMetric):
         generated, reference = _side(held.generated), _side(held.reference)
         inner, outer = _sums(*generated), _sums(*reference)
         across_CG = _kernel_sums(*generated, *reference)
-        num_clips = held.generated.num_clips
-        rng = np.random.default_rng(seed)
-        even = np.full(num_clips, 1 / num_clips)
-        counts_RC = rng.multinomial(num_clips, even, num_resamples)
+        counts_RC = resample_counts(held.generated.num_clips, num_resamples, seed)
         values = [_unbiased(inner, outer, across_CG, counts_C) for counts_C in counts_RC]
-        tail = 50.0 * (1.0 - confidence)
-        low, high = np.percentile(values, [tail, 100.0 - tail])
-        return float(low), float(high)
+        return percentile_interval(values, confidence)
 
 
 class KVD(KernelDistance):
@@ -116,8 +113,17 @@ class KID(KernelDistance):
 
 Starts = NDArray[np.int64]
 """Row at which each clip begins."""
-Sums = tuple[Array, Array, Array]
-"""Of a set: kernel sums of pairs of clips (C, C), of k(x, x) by clip (C,), rows by clip (C,)."""
+
+
+class Sums(NamedTuple):
+    """What the distance needs of one set."""
+
+    kernel_CC: Array  # noqa: N815
+    """Sums of the kernel over the rows of each pair of clips."""
+    own_C: Array  # noqa: N815
+    """Sums of k(x, x) over the rows of each clip."""
+    rows_C: Array  # noqa: N815
+    """Rows of each clip."""
 
 
 def _side(rows: ClipRows) -> tuple[Array, Starts]:
@@ -144,28 +150,26 @@ def _kernel_sums(x_ND: Array, starts_C: Starts, y_MD: Array, starts_G: Starts) -
 
 def _sums(x_ND: Array, starts_C: Starts) -> Sums:
     own_N = (np.square(x_ND).sum(axis=1) / x_ND.shape[1] + 1.0) ** 3
-    lengths_C = np.diff(np.append(starts_C, len(x_ND))).astype(np.float64)
-    return (
-        _kernel_sums(x_ND, starts_C, x_ND, starts_C),
-        np.add.reduceat(own_N, starts_C),
-        lengths_C,
+    return Sums(
+        kernel_CC=_kernel_sums(x_ND, starts_C, x_ND, starts_C),
+        own_C=np.add.reduceat(own_N, starts_C),
+        rows_C=np.diff(np.append(starts_C, len(x_ND))).astype(np.float64),
     )
 
 
 def _unbiased(x: Sums, y: Sums, across_CG: Array, counts_C: Array | None = None) -> float:
     """The distance; ``counts_C`` says how often x's clips occur, None once each."""
     counts_C = np.ones(len(across_CG)) if counts_C is None else counts_C.astype(np.float64)
-    num_x, num_y = float(counts_C @ x[2]), float(y[2].sum())
+    num_x, num_y = float(counts_C @ x.rows_C), float(y.rows_C.sum())
     mean_across = float((counts_C @ across_CG).sum()) / (num_x * num_y)
-    within = _mean_of_pairs(x, counts_C) + _mean_of_pairs(y, np.ones(len(y[2])))
+    within = _mean_of_pairs(x, counts_C) + _mean_of_pairs(y, np.ones(len(y.rows_C)))
     return within - 2.0 * mean_across
 
 
 def _mean_of_pairs(sums: Sums, counts_C: Array) -> float:
     """Mean of the kernel over pairs of different rows."""
-    kernel_CC, own_C, lengths_C = sums
     squares_C = np.square(counts_C)
-    pairs = float((counts_C @ lengths_C) ** 2 - squares_C @ lengths_C)
+    pairs = float((counts_C @ sums.rows_C) ** 2 - squares_C @ sums.rows_C)
     if pairs <= 0:
         raise ValueError("kernel distance: a set needs at least 2 rows of features")
-    return float(counts_C @ kernel_CC @ counts_C - squares_C @ own_C) / pairs
+    return float(counts_C @ sums.kernel_CC @ counts_C - squares_C @ sums.own_C) / pairs

@@ -37,7 +37,7 @@ Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 ClipShape = tuple[int, int, int, int, int]  # B, C, T, H, W
 
 # Pixels that the VAE takes at a time: on a GPU four frames of 256x256, about 2 GiB of activations;
-# on a CPU one, which is a fifth faster than four.
+# on a CPU one, which is faster than four (by 1.2 in fp32, 1.1 in bf16).
 _VAE_PIXELS = {"cuda": 4 * 256 * 256, "cpu": 256 * 256}
 
 

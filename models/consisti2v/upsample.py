@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from .convolution import order_kernels
+
 
 def doubled_conv(x_NCHW: Tensor, weight_DC33: Tensor, bias_D: Tensor | None) -> Tensor:
     """conv3x3(nearest(x, 2)), zero-padded: (N, D, 2H, 2W) in channels-last memory."""
@@ -64,8 +66,7 @@ class _VaeUpsample(nn.Module):
 
 def speed_up_vae(vae: Any) -> None:  # noqa: ANN401
     """Gives an ``AutoencoderKL`` channels-last weights and the doubling above; same function."""
-    # Not its own `to`, which warns of any cast.
-    nn.Module.to(vae, memory_format=torch.channels_last)
+    order_kernels(vae)
     for block in vae.decoder.up_blocks:
         for number, upsampler in enumerate(block.upsamplers or ()):
             block.upsamplers[number] = _VaeUpsample(upsampler.conv)

@@ -23,8 +23,11 @@ def test_roads(monkeypatch, dtype, bound, keys, tile):
     torch.manual_seed(0)
     # Tokens before heads in memory, as the projections leave them.
     q, k, v = (torch.randn(3, n, 4, 16).to(dtype).transpose(1, 2) for n in (70, keys, keys))
+    tiled, run = [], module._tiled_attention
+    monkeypatch.setattr(module, "_tiled_attention", lambda *t: tiled.append(1) or run(*t))
     with torch.inference_mode():
         out = softmax_attention(q, k, v)
+    assert len(tiled) == (keys > 32 and dtype == torch.bfloat16)
     expected = formula(q, k, v)
     assert out.shape == expected.shape
     assert (out - expected).norm() / expected.norm() < bound
