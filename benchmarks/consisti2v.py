@@ -220,11 +220,14 @@ def compare(steps: dict[str, Step], runs: int, dtype: torch.dtype, device: str) 
     return result
 
 
-def profile(step: Step) -> str:
-    """Where the time of one step goes, by operator."""
-    with torch.inference_mode(), torch.profiler.profile() as profiler:
+def profile(step: Step, by_shape: bool) -> str:
+    """Where the time of one step goes, by operator, after one for warming up."""
+    with torch.inference_mode():
         step()
-    return str(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=20))
+        with torch.profiler.profile(record_shapes=by_shape) as profiler:
+            step()
+    averages = profiler.key_averages(group_by_input_shape=by_shape)
+    return str(averages.table(sort_by="self_cpu_time_total", row_limit=60 if by_shape else 20))
 
 
 def main() -> None:
@@ -238,6 +241,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--by-shape", action="store_true", help="the profile by shapes as well")
     parser.add_argument("--memory", choices=["ours", "original"], help="peak of one step, alone")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -258,7 +262,7 @@ def main() -> None:
     else:
         ours = our_step(dtype, given.device, given.compile)
         if given.profile:
-            print(profile(ours))
+            print(profile(ours, given.by_shape))
         steps = {"ours": ours}
         if given.original:
             steps = {"original": original_step(given.original, dtype, given.device), **steps}

@@ -104,10 +104,12 @@ class Block(nn.Module):
         replaced = torch.cat([first[:, None].to(x_NCHW.dtype), x_BTCHW[:, 1:]], dim=1)
         return channels_last(replaced.flatten(0, 1))
 
-    def run_layer(self, index: int, x_NCHW: Tensor, condition: Condition) -> Tensor:
-        """Resnet ``index`` and all that follows it up to the next."""
+    def run_layer(
+        self, index: int, x_NCHW: Tensor, condition: Condition, skip_NCHW: Tensor | None = None
+    ) -> Tensor:
+        """Resnet ``index``, which also takes ``skip``, and all that follows it up to the next."""
         num_frames = condition.num_frames
-        x_NCHW = self.resnets[index](x_NCHW, condition.act_emb)
+        x_NCHW = self.resnets[index](x_NCHW, condition.act_emb, skip_NCHW)
         if index < len(self.conv3ds):
             x_NCHW = self.conv3ds[index](x_NCHW, num_frames)
         if index < len(self.attentions):
@@ -193,8 +195,7 @@ class UpBlock(Block):
         """The hidden state at ``size``; pops its skips from the end of the list."""
         x_NCHW = self.inject_first_frame(x_NCHW, condition)
         for index in range(len(self.resnets)):
-            x_NCHW = torch.cat([x_NCHW, skips.pop()], dim=1)
-            x_NCHW = self.run_layer(index, x_NCHW, condition)
+            x_NCHW = self.run_layer(index, x_NCHW, condition, skips.pop())
         for upsampler in self.upsamplers:
             x_NCHW = upsampler(x_NCHW, size)
         return x_NCHW

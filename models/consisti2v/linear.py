@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 # Tokens that pass through the feed-forward at a time: their hidden values stay in the cache.
-_TOKENS = 1024
+_TOKENS = 4096
 
 
 def takes_onednn(x: Tensor, weight: Tensor) -> bool:

@@ -11,8 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .attention import Projections, TextAttention, attend, to_image, to_tokens
-from .convolution import Conv3x3
+from .convolution import Conv3x3, channels_last
 from .linear import FeedForward, Linear
+from .pieces import images_at_a_time
 from .upsample import UpsamplingConv
 
 
@@ -32,11 +33,31 @@ class ResnetBlock(nn.Module):
             nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
         )
 
-    def forward(self, x_NCHW: Tensor, act_emb_RD: Tensor) -> Tensor:
-        """(N, C_out, H, W); ``act_emb`` is SiLU(embedding), each row for N/R images in turn."""
-        h_NCHW = self.conv1(F.silu(self.norm1(x_NCHW)))
+    def forward(
+        self, x_NCHW: Tensor, act_emb_RD: Tensor, skip_NCHW: Tensor | None = None
+    ) -> Tensor:
+        """(N, C_out, H, W); ``act_emb`` is SiLU(embedding), each row for N/R images in turn.
+
+        The input is ``x`` and, behind its channels, those of ``skip``.
+        """
+        num_images = x_NCHW.shape[0]
         emb_RC = self.time_emb_proj(act_emb_RD)
-        emb_NC = emb_RC.repeat_interleave(x_NCHW.shape[0] // emb_RC.shape[0], dim=0)
+        emb_NC = emb_RC.repeat_interleave(num_images // emb_RC.shape[0], dim=0)
+        channels = max(self.norm1.num_channels, self.norm2.num_channels)
+        size = images_at_a_time(x_NCHW, channels)
+        if size >= num_images:
+            return self._run(x_NCHW, emb_NC, skip_NCHW)
+        out_NCHW = channels_last(x_NCHW.new_empty(num_images, emb_NC.shape[1], *x_NCHW.shape[2:]))
+        for start in range(0, num_images, size):
+            part = slice(start, start + size)
+            skip = None if skip_NCHW is None else skip_NCHW[part]
+            out_NCHW[part] = self._run(x_NCHW[part], emb_NC[part], skip)
+        return out_NCHW
+
+    def _run(self, x_NCHW: Tensor, emb_NC: Tensor, skip_NCHW: Tensor | None) -> Tensor:
+        if skip_NCHW is not None:
+            x_NCHW = torch.cat([x_NCHW, skip_NCHW], dim=1)
+        h_NCHW = self.conv1(F.silu(self.norm1(x_NCHW)))
         h_NCHW = self.norm2(h_NCHW + emb_NC[:, :, None, None])
         h_NCHW = self.conv2(F.silu(h_NCHW))
         if self.conv_shortcut is not None:
@@ -82,15 +103,37 @@ class SpatialSelfAttention(Projections):
         """(N, S, C)."""
         q_NSC, k_NSC, v_NSC = self.to_q(x_NSC), self.to_k(x_NSC), self.to_v(x_NSC)
         if self.first_frame_keys:
-            k_NSC, v_NSC = (_append_first_frame(t, num_frames) for t in (k_NSC, v_NSC))
-        return self.project_out(attend(q_NSC, k_NSC, v_NSC, self.num_heads))
+            out_NSC = _attend_to_first_frame(q_NSC, k_NSC, v_NSC, num_frames, self.num_heads)
+        else:
+            out_NSC = attend(q_NSC, k_NSC, v_NSC, self.num_heads)
+        return self.project_out(out_NSC)
 
 
-def _append_first_frame(x_NSC: Tensor, num_frames: int) -> Tensor:
-    """(N, 2S, C): each frame's tokens, then those of its clip's frame 0.
+def _attend_to_first_frame(
+    q_NSC: Tensor, k_NSC: Tensor, v_NSC: Tensor, num_frames: int, num_heads: int
+) -> Tensor:
+    """(N, S, C): each frame attends to its own tokens, then to those of its clip's frame 0.
 
     Frame 0 meets its own tokens twice, which leaves its softmax average unchanged.
     """
+    size = images_at_a_time(to_image(k_NSC, 1, k_NSC.shape[1]), 2 * k_NSC.shape[2])
+    if size >= len(q_NSC):
+        keys, values = (_append_first_frame(t, num_frames) for t in (k_NSC, v_NSC))
+        return attend(q_NSC, keys, values, num_heads)
+    out_NSC = torch.empty_like(q_NSC)
+    clips = [t.split(num_frames) for t in (q_NSC, k_NSC, v_NSC, out_NSC)]
+    for q_TSC, k_TSC, v_TSC, out_TSC in zip(*clips, strict=True):
+        for start in range(0, num_frames, size):
+            part = slice(start, start + size)
+            keys, values = (
+                torch.cat([t[part], t[:1].expand_as(t[part])], dim=1) for t in (k_TSC, v_TSC)
+            )
+            out_TSC[part] = attend(q_TSC[part], keys, values, num_heads)
+    return out_NSC
+
+
+def _append_first_frame(x_NSC: Tensor, num_frames: int) -> Tensor:
+    """(N, 2S, C): the tokens of each frame, then those of its clip's frame 0."""
     x_BTSC = torch.unflatten(x_NSC, 0, (-1, num_frames))
     first_BTSC = x_BTSC[:, :1].expand_as(x_BTSC)
     return torch.cat([x_BTSC, first_BTSC], dim=2).flatten(0, 1)

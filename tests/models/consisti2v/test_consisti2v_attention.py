@@ -17,9 +17,11 @@ def formula(q, k, v):
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
 @pytest.mark.parametrize("keys", [5, 33, 150])
 @pytest.mark.parametrize("tile", [1, 1000, 2**21])
-def test_roads(monkeypatch, dtype, bound, keys, tile):
-    """Few keys, the fused kernel and, in bf16, tiles: of one query, of several, of all."""
+@pytest.mark.parametrize("amx", [False, True])
+def test_roads(monkeypatch, dtype, bound, keys, tile, amx):
+    """Few keys, the fused kernel and, in bf16 without AMX, tiles of one query, several or all."""
     monkeypatch.setattr(module, "_TILE", tile)
+    monkeypatch.setattr(module, "has_amx", lambda: amx)
     torch.manual_seed(0)
     # Tokens before heads in memory, as the projections leave them.
     q, k, v = (torch.randn(3, n, 4, 16).to(dtype).transpose(1, 2) for n in (70, keys, keys))
@@ -27,7 +29,7 @@ def test_roads(monkeypatch, dtype, bound, keys, tile):
     monkeypatch.setattr(module, "_tiled_attention", lambda *t: tiled.append(1) or run(*t))
     with torch.inference_mode():
         out = softmax_attention(q, k, v)
-    assert len(tiled) == (keys > 32 and dtype == torch.bfloat16)
+    assert len(tiled) == (keys > 32 and dtype == torch.bfloat16 and not amx)
     expected = formula(q, k, v)
     assert out.shape == expected.shape
     assert (out - expected).norm() / expected.norm() < bound
