@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from i2vbench.models.consisti2v.convolution import order_kernels
 from i2vbench.models.consisti2v.linear import linear
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
 from i2vbench.models.consisti2v.upsample import speed_up_vae
+from i2vbench.profile_measure import count_flops
 
 PUBLISHED: dict[str, Any] = {
     "sample_size": 64,
@@ -184,15 +184,17 @@ def count_tflop() -> float:
         unet = ConsistI2VUNet.from_config(PUBLISHED).eval()
     given = {name: tensor.to("meta") for name, tensor in inputs(torch.float32, "cpu").items()}
     one = torch.ones(1, device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        unet(
-            given["sample"],
-            one,
-            given["text"],
-            first_frame_latents=given["first"],
-            frame_stride=one,
+    with torch.no_grad():
+        flops = count_flops(
+            lambda: unet(
+                given["sample"],
+                one,
+                given["text"],
+                first_frame_latents=given["first"],
+                frame_stride=one,
+            )
         )
-    return float(counter.get_total_flops()) / 1e12
+    return flops / 1e12
 
 
 def compare(steps: dict[str, Step], runs: int, dtype: torch.dtype, device: str) -> dict[str, Any]:

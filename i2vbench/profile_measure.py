@@ -99,9 +99,12 @@ def count_flops(call: Callable[[], object]) -> int:
     >>> count_flops(lambda: torch.ones(2, 3) @ torch.ones(3, 5))
     60
     """
-    # torch's counter knows all but this one.
-    onednn = {torch.ops.mkldnn._linear_pointwise: _linear_flops}
-    with FlopCounterMode(display=False, custom_mapping=onednn) as counter:
+    # What torch's counter does not know, the second in some of its versions alone.
+    more = {
+        torch.ops.mkldnn._linear_pointwise: _linear_flops,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    }
+    with FlopCounterMode(display=False, custom_mapping=more) as counter:
         call()
     return int(counter.get_total_flops())
 
@@ -116,6 +119,15 @@ def _linear_flops(
     """Of oneDNN's linear map: (x, weight, bias, ...), or (x, other, weight, bias, "mul")."""
     weight_shape = third if len(rest) == 2 else second
     return 2 * math.prod(x_shape) * int(weight_shape[0])
+
+
+def _attention_flops(
+    q_shape: Sequence[int], k_shape: Sequence[int], v_shape: Sequence[int], *_: object, **__: object
+) -> int:
+    """Of q k^T and of the weights times v, each (..., tokens, width)."""
+    return 2 * math.prod(q_shape) * int(k_shape[-2]) + 2 * (
+        math.prod(q_shape[:-1]) * int(k_shape[-2]) * int(v_shape[-1])
+    )
 
 
 def clock(device: str | torch.device) -> float:
