@@ -90,6 +90,8 @@ class ConsistI2VOptions(Options):
     """A folder, a Hugging Face id, ``tiny`` or ``published``; None picks one."""
     revision: str | None = None
     """Of the Hugging Face repository."""
+    allow_pickle: bool = False
+    """Also read ``.bin`` files, by torch's tensors-only loader, where no safetensors are."""
 
     def __post_init__(self) -> None:
         Sampling(**self.sampling_values())
@@ -97,8 +99,9 @@ class ConsistI2VOptions(Options):
             raise UserError(f"segments={self.segments!r}; accepted: an integer from 1 to 1000")
         if self.offload not in OFFLOADS:
             raise UserError(f"offload={self.offload!r}: {did_you_mean(self.offload, OFFLOADS)}")
-        if not isinstance(self.compile, bool):
-            raise UserError(f"compile={self.compile!r}; accepted: true or false")
+        for name in ("compile", "allow_pickle"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"{name}={getattr(self, name)!r}; accepted: true or false")
 
     def sampling_values(self) -> dict[str, Any]:
         """What the user chose of the sampling."""
@@ -270,6 +273,7 @@ class ConsistI2V(Model):
             dtype=_DTYPES[self.dtype or "fp32"],
             offload=self.options.offload,
             compile_unet=self.options.compile,
+            allow_pickle=self.options.allow_pickle,
         )
 
     def profile(self, settings: ProfileSettings) -> Profile:

@@ -52,7 +52,7 @@ def checkpoint_folder(
     revision: str | None = None,
     local_files_only: bool = False,
     without_weights: bool = False,
-    allow_pickle_format: bool = False,
+    allow_pickle: bool = False,
 ) -> Path:
     """The folder of a checkpoint: itself, or the snapshot of a Hugging Face repository.
 
@@ -63,7 +63,7 @@ def checkpoint_folder(
         revision: of the repository; None for its main branch.
         local_files_only: never download.
         without_weights: download configurations and tokenizer alone.
-        allow_pickle_format: take ``.bin`` files where the repository has no safetensors.
+        allow_pickle: take ``.bin`` files where the repository has no safetensors.
 
     Raises:
         UserError: neither a folder nor a repository id, a folder with a revision, or a repository
@@ -91,7 +91,7 @@ def checkpoint_folder(
                     checkpoint,
                     folder / network,
                     local_files_only=local_files_only,
-                    allow_pickle_format=allow_pickle_format,
+                    allow_pickle=allow_pickle,
                 )
     except HFValidationError as error:
         raise UserError(f"checkpoint {checkpoint!r} is no Hugging Face id: {error}") from error
@@ -118,7 +118,7 @@ def _snapshot(repository: str, revision: str | None, *, local_files_only: bool) 
 
 
 def _fetch_weights(
-    repository: str, folder: Path, *, local_files_only: bool, allow_pickle_format: bool
+    repository: str, folder: Path, *, local_files_only: bool, allow_pickle: bool
 ) -> None:
     """Downloads what :func:`weight_files` would read, if the repository had been cloned."""
     commit = folder.parent.name
@@ -141,10 +141,10 @@ def _fetch_weights(
         return True
 
     try:
-        weight_files(folder, allow_pickle_format=allow_pickle_format, has=fetch)
+        weight_files(folder, allow_pickle=allow_pickle, has=fetch)
     except LocalEntryNotFoundError:
         # Without a network, a variant that somebody else downloaded is what there is.
-        if not _is_complete(folder, allow_pickle_format=allow_pickle_format):
+        if not _is_complete(folder, allow_pickle=allow_pickle):
             raise
 
 
@@ -170,14 +170,14 @@ def read_config(folder: Path) -> dict[str, Any]:
 def weight_files(
     folder: Path,
     *,
-    allow_pickle_format: bool = False,
+    allow_pickle: bool = False,
     has: Callable[[str], bool] | None = None,
 ) -> list[Path]:
     """The files of one network that are read: one, or the parts that its index names.
 
     Args:
         folder: of the network.
-        allow_pickle_format: accept ``.bin`` files where no safetensors are.
+        allow_pickle: accept ``.bin`` files where no safetensors are.
         has: whether a file of that name is in the folder; it may put it there.
 
     Raises:
@@ -185,7 +185,7 @@ def weight_files(
     """
     has = has or (lambda name: (folder / name).is_file())
     stems = _TRANSFORMERS_STEMS if folder.name == "text_encoder" else _DIFFUSERS_STEMS
-    for ending in _SAFETENSORS + (_PICKLES if allow_pickle_format else ()):
+    for ending in _SAFETENSORS + (_PICKLES if allow_pickle else ()):
         for name in (f"{stem}{ending}" for stem in stems):
             if not has(name):
                 continue
@@ -199,7 +199,7 @@ def weight_files(
                         "copy or download it again"
                     )
             return [folder / part for part in parts]
-    pickles = "" if allow_pickle_format else "; .bin files only with allow_pickle_format"
+    pickles = "" if allow_pickle else "; .bin files only with allow_pickle"
     raise UserError(
         f"{folder} has no weights; accepted: {stems[0]}.safetensors, its parts with "
         f"{stems[0]}.safetensors.index.json, or {stems[0]}.fp16.safetensors{pickles}"
@@ -225,29 +225,29 @@ def _parts(index: Path) -> list[str]:
     return names
 
 
-def _is_complete(folder: Path, *, allow_pickle_format: bool = False) -> bool:
+def _is_complete(folder: Path, *, allow_pickle: bool = False) -> bool:
     try:
-        weight_files(folder, allow_pickle_format=allow_pickle_format)
+        weight_files(folder, allow_pickle=allow_pickle)
     except UserError:
         return False
     return True
 
 
 def read_weights(
-    folder: Path, *, dtype: torch.dtype | None = None, allow_pickle_format: bool = False
+    folder: Path, *, dtype: torch.dtype | None = None, allow_pickle: bool = False
 ) -> Mapping[str, Tensor]:
     """All tensors of one network.
 
     Args:
         folder: of the network.
         dtype: of the floating-point tensors of safetensors files; None for that of the file.
-        allow_pickle_format: read ``.bin`` files where no safetensors are, by the restricted loader
+        allow_pickle: read ``.bin`` files where no safetensors are, by the restricted loader
             of torch that builds tensors only; they are in memory at once.
 
     Raises:
         UserError: missing, truncated or foreign files.
     """
-    files = weight_files(folder, allow_pickle_format=allow_pickle_format)
+    files = weight_files(folder, allow_pickle=allow_pickle)
     if files[0].suffix == ".safetensors":
         return StoredWeights(files, dtype)
     state: dict[str, Tensor] = {}

@@ -84,7 +84,7 @@ def load_unet(
     dtype: torch.dtype = torch.float32,
     overrides: Mapping[str, Any] | None = None,
     from_image_model: bool = False,
-    allow_pickle_format: bool = False,
+    allow_pickle: bool = False,
 ) -> ConsistI2VUNet:
     """The UNet of ``folder`` (a ``unet/`` folder), in eval mode on the CPU.
 
@@ -94,13 +94,13 @@ def load_unet(
         overrides: values that replace those of ``config.json``.
         from_image_model: accept a Stable Diffusion 2.1 UNet; temporal layers keep their initial
             values, as training starts.
-        allow_pickle_format: see :func:`.checkpoint.read_weights`.
+        allow_pickle: see :func:`.checkpoint.read_weights`.
 
     Raises:
         UserError: a configuration or weights that do not fit.
     """
     config = {**PUBLISHED_VIDEO, **read_config(folder), **(overrides or {})}
-    weights = read_weights(folder, dtype=dtype, allow_pickle_format=allow_pickle_format)
+    weights = read_weights(folder, dtype=dtype, allow_pickle=allow_pickle)
 
     def may_lack(key: str) -> bool:
         temporal = any(part in key for part in _TEMPORAL)
@@ -114,7 +114,7 @@ def load_unet(
 
 
 def load_vae(
-    folder: Path, *, dtype: torch.dtype = torch.float32, allow_pickle_format: bool = False
+    folder: Path, *, dtype: torch.dtype = torch.float32, allow_pickle: bool = False
 ) -> Any:  # noqa: ANN401
     """The VAE of ``folder``, in eval mode; in float16, Stable Diffusion's overflows.
 
@@ -128,7 +128,7 @@ def load_vae(
         # Older still: the same maps as 1x1 convolutions.
         return tensor[:, :, 0, 0] if key in maps and tensor.ndim == 4 else tensor
 
-    stored = read_weights(folder, dtype=dtype, allow_pickle_format=allow_pickle_format)
+    stored = read_weights(folder, dtype=dtype, allow_pickle=allow_pickle)
     load_strictly(vae, RenamedWeights(stored, _new_vae_name, adapt), where=folder, dtype=dtype)
     return vae.eval()
 
@@ -141,7 +141,7 @@ def _new_vae_name(key: str) -> str:
 
 
 def load_text_encoder(
-    folder: Path, *, dtype: torch.dtype = torch.float32, allow_pickle_format: bool = False
+    folder: Path, *, dtype: torch.dtype = torch.float32, allow_pickle: bool = False
 ) -> Any:  # noqa: ANN401
     """The CLIP text encoder of ``folder``, in eval mode.
 
@@ -149,7 +149,7 @@ def load_text_encoder(
         UserError: a configuration or weights that do not fit.
     """
     encoder = _build_text_encoder(folder)
-    stored = read_weights(folder, dtype=dtype, allow_pickle_format=allow_pickle_format)
+    stored = read_weights(folder, dtype=dtype, allow_pickle=allow_pickle)
     weights = _with_prefix(stored, encoder.state_dict())
 
     def may_have(key: str) -> bool:

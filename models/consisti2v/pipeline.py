@@ -80,7 +80,7 @@ class ConsistI2VPipeline:
         offload: str = "none",
         compile_unet: bool = False,
         unet_overrides: Mapping[str, Any] | None = None,
-        allow_pickle_format: bool = False,
+        allow_pickle: bool = False,
     ) -> ConsistI2VPipeline:
         """The pipeline of a folder in the Diffusers layout, or of a Hugging Face repository.
 
@@ -94,7 +94,7 @@ class ConsistI2VPipeline:
             offload: of :data:`.offload.OFFLOADS`, for GPUs that do not hold all networks.
             compile_unet: by ``torch.compile``; the first step then takes minutes.
             unet_overrides: values that replace those of ``unet/config.json``.
-            allow_pickle_format: also read ``.bin`` files, by torch's tensors-only loader.
+            allow_pickle: also read ``.bin`` files, by torch's tensors-only loader.
 
         Raises:
             UserError: a checkpoint that is missing, damaged or of another model.
@@ -103,9 +103,9 @@ class ConsistI2VPipeline:
             str(checkpoint),
             revision=revision,
             local_files_only=local_files_only,
-            allow_pickle_format=allow_pickle_format,
+            allow_pickle=allow_pickle,
         )
-        pickles = {"allow_pickle_format": allow_pickle_format}
+        pickles = {"allow_pickle": allow_pickle}
         vae_dtype = torch.float32 if dtype == torch.float16 else dtype
         return cls(
             unet=load_unet(folder / "unet", dtype=dtype, overrides=unet_overrides, **pickles),

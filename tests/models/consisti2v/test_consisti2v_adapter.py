@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from i2vbench.clip import Geometry
 from i2vbench.errors import UserError
@@ -162,3 +164,15 @@ def test_the_tiny_checkpoint_makes_clips():
     (clip,) = model.generate([request(0, model.geometry)])
     assert clip.geometry == model.geometry
     assert clip.geometry.height == 64
+
+
+def test_pickled_checkpoints_are_read_only_when_asked(checkpoint):
+    expected = [clip.frames for clip in load(checkpoint).generate([request(1)])]
+    stored = checkpoint / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(stored), stored.with_suffix(".bin"))
+    stored.unlink()
+    with pytest.raises(UserError, match=r"\.bin files only with allow_pickle"):
+        list(load(checkpoint).generate([request(1)]))
+    model = load(checkpoint, allow_pickle=True)
+    assert model.describe().num_parameters > 0
+    assert np.array_equal([clip.frames for clip in model.generate([request(1)])], expected)

@@ -171,17 +171,17 @@ def test_pickled_files_are_read_only_when_asked(checkpoint):
     folder = checkpoint / "unet"
     torch.save(load_file(folder / WEIGHTS), folder / "diffusion_pytorch_model.bin")
     (folder / WEIGHTS).unlink()
-    with pytest.raises(UserError, match=r"no weights; .*bin files only with allow_pickle_format"):
+    with pytest.raises(UserError, match=r"no weights; .*bin files only with allow_pickle"):
         load_unet(folder)
-    assert load_unet(folder, allow_pickle_format=True).config.n_frames == 4
+    assert load_unet(folder, allow_pickle=True).config.n_frames == 4
     before = weights_identity(checkpoint)
     torch.save([1], folder / "diffusion_pytorch_model.bin")
     with pytest.raises(UserError, match="holds no weights; accepted: a dictionary of tensors"):
-        load_unet(folder, allow_pickle_format=True)
+        load_unet(folder, allow_pickle=True)
     assert weights_identity(checkpoint) != before
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(UserError, match="cannot be read"):
-        load_unet(folder, allow_pickle_format=True)
+        load_unet(folder, allow_pickle=True)
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def test_of_a_repository_only_what_is_read_is_downloaded(hub):
     folder = checkpoint_folder("some/model", without_weights=True)
     assert stored_names(folder) == set()
     assert not is_cached("some/model")
-    assert checkpoint_folder("some/model", allow_pickle_format=True) == folder
+    assert checkpoint_folder("some/model", allow_pickle=True) == folder
     assert stored_names(folder) == WANTED
     assert is_cached("some/model")
     assert set(hub.asked) == WANTED
@@ -231,10 +231,10 @@ def test_parts_of_a_repository_are_downloaded(hub):
 
 def test_pickled_files_of_a_repository_are_downloaded_only_when_asked(hub):
     (hub.content / "unet" / WEIGHTS).rename(hub.content / "unet" / f"{STEM}.bin")
-    with pytest.raises(UserError, match=r"unet has no weights; .* with allow_pickle_format"):
+    with pytest.raises(UserError, match=r"unet has no weights; .* with allow_pickle"):
         checkpoint_folder("some/model")
     assert stored_names(hub.folder) == set()
-    folder = checkpoint_folder("some/model", allow_pickle_format=True)
+    folder = checkpoint_folder("some/model", allow_pickle=True)
     assert f"unet/{STEM}.bin" in stored_names(folder)
 
 
