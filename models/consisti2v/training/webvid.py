@@ -172,7 +172,8 @@ class ClipDataset(Dataset[TrainingClip]):
         if mirrored:
             pixels = pixels.flip(-1)
         pixels = resize(pixels, [size], InterpolationMode.BILINEAR, antialias=False)
-        return (center_crop(pixels, [size, size]) * 2.0 - 1.0).contiguous()
+        cropped: torch.Tensor = center_crop(pixels, [size, size])
+        return (cropped * 2.0 - 1.0).contiguous()
 
 
 def _permuted(place: int, size: int, key: tuple[int, int]) -> int:
