@@ -29,6 +29,11 @@ _COMMANDS = {
         "i2vbench.profile_command:profile",
         "Measure what a model costs: parameters, FLOPs, seconds, memory.",
     ),
+    "train": ("i2vbench.models.commands:train", "Train a model: consisti2v."),
+    "ablate": (
+        "i2vbench.models.commands:ablate",
+        "Train and score ConsistI2V without its parts, beside the paper's table.",
+    ),
     "import-names": (
         "i2vbench.info_commands:import_names",
         "Write the manifest of videos named '<prompt>-<take>.mp4'.",

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from i2vbench.models.consisti2v.saving import MODEL_INDEX
-from i2vbench.models.consisti2v.training.unet import BETAS, NUM_TIMESTEPS
+from i2vbench.models.consisti2v.training.diffusion import BETAS, NUM_TIMESTEPS
 
 SCHEDULER_CONFIG: dict[str, Any] = {
     "_class_name": "DDIMScheduler",

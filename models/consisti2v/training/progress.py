@@ -24,8 +24,10 @@ _LOG_FILE = "log.jsonl"
 class Ema:
     """Exponential moving average of the parameters, with the warm-up of diffusers' EMAModel."""
 
-    def __init__(self, module: nn.Module, max_decay: float) -> None:
+    def __init__(self, module: nn.Module, max_decay: float, *, lag: int = 0) -> None:
+        """Starts as `module`; `lag` updates replace the average first, 1 in diffusers' EMAModel."""
         self._max_decay = max_decay
+        self._lag = lag
         self._updates = 0
         self.shadow = {
             name: tensor.detach().clone() for name, tensor in module.state_dict().items()
@@ -35,7 +37,8 @@ class Ema:
     def update(self, module: nn.Module) -> None:
         """Moves the average towards the current weights."""
         self._updates += 1
-        decay = min(self._max_decay, (1 + self._updates) / (10 + self._updates))
+        counted = self._updates - self._lag
+        decay = min(self._max_decay, (1 + counted) / (10 + counted)) if counted > 0 else 0.0
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
                 self.shadow[name].lerp_(tensor, 1.0 - decay)

@@ -25,6 +25,13 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips
+from i2vbench.models.consisti2v.training.diffusion import (
+    NUM_TIMESTEPS,
+    NoiseSchedule,
+    StepDraws,
+    losses_per_clip,
+    predicted_and_target,
+)
 from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, LatentPool
 from i2vbench.models.consisti2v.training.optimizer import OPTIMIZERS, build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
@@ -60,8 +67,6 @@ UNET_CONFIG: dict[str, Any] = {
     "use_frame_stride_condition": True,
 }
 _SCENES_PER_SEED = 10_000_000
-NUM_TIMESTEPS = 1000
-BETAS = (0.00085, 0.012)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,34 +113,6 @@ class UNetTraining:
             raise ValueError(f"prediction={self.prediction!r}; accepted: 'epsilon', 'v_prediction'")
 
 
-class NoiseSchedule:
-    """Linear betas, as the published scheduler configuration has them."""
-
-    def __init__(self) -> None:
-        self.alpha_bar = torch.cumprod(1.0 - torch.linspace(*BETAS, NUM_TIMESTEPS), dim=0)
-
-    def add_noise(
-        self, clean: torch.Tensor, noise: torch.Tensor, t_B: torch.Tensor
-    ) -> torch.Tensor:
-        """Returns sqrt(a_t) * clean + sqrt(1 - a_t) * noise, one t per clip."""
-        a = self.alpha_bar[t_B].view(-1, *[1] * (clean.dim() - 1))
-        return a.sqrt() * clean + (1.0 - a).sqrt() * noise
-
-    def velocity(self, clean: torch.Tensor, noise: torch.Tensor, t_B: torch.Tensor) -> torch.Tensor:
-        """Returns sqrt(a_t) * noise - sqrt(1 - a_t) * clean, one t per clip."""
-        a = self.alpha_bar[t_B].view(-1, *[1] * (clean.dim() - 1))
-        return a.sqrt() * noise - (1.0 - a).sqrt() * clean
-
-    def root_v_weight(self, t_B: torch.Tensor) -> torch.Tensor:
-        """Returns sqrt(1 + 1/SNR), which is the root of 1 / a_t, per clip, (B,).
-
-        The uniform epsilon loss weighs an error of the predicted clip by the SNR, which is below
-        0.01 where a clip's motion is decided. 1 + 1/SNR (the velocity loss) would lift these steps
-        a hundredfold; its root is between.
-        """
-        return self.alpha_bar[t_B].rsqrt()
-
-
 def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator) -> torch.Tensor:
     """Returns PYoCo's noise (B, C, T, H, W): frames share alpha^2 / (1 + alpha^2) of it."""
     shared = torch.randn(*shape[:2], 1, *shape[3:], generator=generator)
@@ -156,25 +133,25 @@ def diffusion_loss(
     size = len(latents_BCTHW)
     noise_BCTHW = mixed_noise(tuple(latents_BCTHW.shape), options.noise_alpha, generator)
     t_B = torch.randint(NUM_TIMESTEPS, (size,), generator=generator)
-    noisy_BCTHW = schedule.add_noise(latents_BCTHW, noise_BCTHW, t_B)
     no_text, no_image = (torch.rand(2, size, generator=generator)).unbind()
-    text_BLD = torch.where((no_text < options.text_dropout)[:, None, None], empty_text_LD, text_BLD)
-    no_image_B1111 = (no_image < options.image_dropout).view(-1, 1, 1, 1, 1)
-    first_BC1HW = torch.where(no_image_B1111, noisy_BCTHW[:, :, :1], latents_BCTHW[:, :, :1])
-    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-        predicted = unet(
-            noisy_BCTHW[:, :, 1:],
-            t_B,
-            text_BLD,
-            first_frame_latents=first_BC1HW,
-            frame_stride=stride_B,
-        )
-    target_BCTHW = noise_BCTHW
-    if options.prediction == "v_prediction":
-        target_BCTHW = schedule.velocity(latents_BCTHW, noise_BCTHW, t_B)
-    loss_B: torch.Tensor = (
-        (predicted.float() - target_BCTHW[:, :, 1:]).square().mean(dim=(1, 2, 3, 4))
+    draws = StepDraws(
+        noise_BCTHW=noise_BCTHW,
+        t_B=t_B,
+        no_text_B=no_text < options.text_dropout,
+        no_image_B=no_image < options.image_dropout,
     )
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        predicted, target = predicted_and_target(
+            unet,
+            latents_BCTHW,
+            text_BLD,
+            stride_B,
+            empty_text_LD,
+            draws,
+            schedule,
+            prediction=options.prediction,
+        )
+    loss_B = losses_per_clip(predicted, target)
     return loss_B * schedule.root_v_weight(t_B) if options.loss_weight == "root-v" else loss_B
 
 
