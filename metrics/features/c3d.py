@@ -20,7 +20,7 @@ from i2vbench.metric import Extractor
 from i2vbench.weights import sha256_of
 
 from .i3d_published import as_batch
-from .torchscript import load_torchscript
+from .torchscript import exact, load_torchscript
 
 NUM_FRAMES = 16
 """The mean clip that the file subtracts has this many."""
@@ -70,10 +70,7 @@ class C3DExtractor(Extractor):
             raise ValueError(
                 f"{self.name} needs clips of {NUM_FRAMES} frames, this one has {num_frames}"
             )
-        with (
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-            torch.jit.optimized_execution(False),
-        ):
+        with exact():
             found = self._network(as_batch(clip.frames).to(self.device))
         probabilities: NDArray[np.float32] = found.float().cpu().numpy()
         # A probability of zero in single precision counts as the smallest one: nothing.

@@ -22,7 +22,7 @@ from i2vbench.weights import sha256_of
 
 from .i3d import MIN_NUM_FRAMES, SIZE_PX, I3DExtractor, as_video
 from .resize import as_float, shorter_side, squash
-from .torchscript import load_torchscript
+from .torchscript import exact, load_torchscript
 
 CD_FVD_SIZE_PX = 256
 """What cd-fvd's loader brings videos to before anything else."""
@@ -125,10 +125,7 @@ class StyleGANVExtractor(Extractor):
                 f"{self.name} needs clips of at least {MIN_NUM_FRAMES} frames, "
                 f"this one has {num_frames}"
             )
-        with (
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-            torch.jit.optimized_execution(False),
-        ):
+        with exact():
             logits_K = self._run(clip.frames)[0]
         result: NDArray[np.float32] = logits_K.float().cpu().numpy()
         return result

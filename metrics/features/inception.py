@@ -201,7 +201,8 @@ class Inception(nn.Module):
         x = F.max_pool2d(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)), 3, stride=2)
         for name in BLOCKS:
             x = self.get_submodule(name)(x)
-        return x.mean(dim=(2, 3))
+        features_TD: Tensor = x.mean(dim=(2, 3))
+        return features_TD
 
 
 def load_inception(path: Path) -> Inception:
@@ -254,9 +255,9 @@ class InceptionExtractor(Extractor):
 
     def __init__(self, *, device: str = "cpu") -> None:
         super().__init__(device=device)
-        network = self._load(device)
         # With the folding, 1.7 times the frames a second of the default layout on a CPU.
-        self._network = network.to(memory_format=torch.channels_last)
+        # Any: what a TorchScript has inside, no type says.
+        self._network: Any = self._load(device).to(memory_format=torch.channels_last)
         self._last_layer = self._find_last_layer()
 
     @property

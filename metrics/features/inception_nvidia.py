@@ -19,7 +19,7 @@ from i2vbench.weights import sha256_of
 
 from .inception import InceptionExtractor, Preset
 from .resize import squash_pillow
-from .torchscript import load_torchscript
+from .torchscript import exact, load_torchscript
 
 
 class InceptionNVIDIAExtractor(InceptionExtractor):
@@ -44,7 +44,7 @@ class InceptionNVIDIAExtractor(InceptionExtractor):
 
     def _pooled(self, frames: Frames) -> Tensor:
         batch_TCHW = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
-        with torch.jit.optimized_execution(False):
+        with exact():
             features_TD: Tensor = self._network(batch_TCHW.to(self.device), return_features=True)
         return features_TD
 
@@ -64,6 +64,6 @@ class CleanFIDExtractor(InceptionNVIDIAExtractor):
 
     def _pooled(self, frames: Frames) -> Tensor:
         batch_TCHW = self.preset(frames).to(self.device, memory_format=torch.channels_last)
-        with torch.jit.optimized_execution(False):
+        with exact():
             features_TD11: Tensor = self._network.layers(batch_TCHW)
         return features_TD11.flatten(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -31,3 +33,15 @@ def load_torchscript(name: str, device: str) -> nn.Module:
             f"weights {name!r}: {path} is no TorchScript ({reason}); fetch it again"
         ) from error
     return network.eval()
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Inside, TorchScript gives the same numbers in the first call and in the third, and no TF32.
+
+    Its optimiser watches the first calls and rewrites the network after them, which rounds in
+    another way; TF32 would move features by 1e-3 on the GPUs that have it.
+    """
+    optimised = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False), optimised:
+        yield
