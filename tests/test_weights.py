@@ -5,6 +5,7 @@ import http.server
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from click.testing import CliRunner, Result
 
 from i2vbench import download as download_module
 from i2vbench import weights
+from i2vbench.cli import cli
 from i2vbench.errors import MissingWeightsError, UserError
-from i2vbench.registry import METRICS
+from i2vbench.registry import EXTRACTORS, METRICS
 from i2vbench.weight_files import WEIGHT_FILES, WeightFile
 from i2vbench.weights_commands import weights as command
 
@@ -36,6 +38,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.statuses: list[int] = []
         """Of the next answers."""
         self.content_type = "application/octet-stream"
+        self.stalls: list[float] = []
+        """Seconds that each of the next answers sleeps half way."""
 
     def url(self, name: str = "file.bin") -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -64,6 +68,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", self.server.content_type)
         self.end_headers()
         body = content[start:]
+        if self.server.stalls:
+            half = len(body) // 2
+            self.wfile.write(body[:half])
+            time.sleep(self.server.stalls.pop(0))
+            body = body[half:]
         self.wfile.write(body[: self.server.cuts.pop(0)] if self.server.cuts else body)
 
     def log_message(self, *_: object) -> None:
@@ -133,6 +142,27 @@ def test_a_cut_download_goes_on_where_it_broke(server: Server, register) -> None
         "",
         *(f"bytes={start}-" for start in range(200_000, 1_000_001, 200_000)),
     ]
+
+
+def test_a_server_that_stalls_is_left_and_asked_for_the_rest(
+    server: Server, register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(server.url())
+    monkeypatch.setattr(download_module, "_TIMEOUT_S", 0.2)
+    server.stalls = [1.0]
+    assert weights.resolve("net").read_bytes() == CONTENT
+    assert len(server.asked) == 2
+    assert server.asked[1][1].startswith("bytes=")
+
+
+def test_a_slow_server_is_waited_for(
+    server: Server, register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(server.url())
+    monkeypatch.setattr(download_module, "_TIMEOUT_S", 5.0)
+    server.stalls = [0.3]
+    assert weights.resolve("net").read_bytes() == CONTENT
+    assert len(server.asked) == 1
 
 
 def test_the_next_call_takes_up_what_a_killed_one_left(server: Server, register) -> None:
@@ -337,6 +367,7 @@ def test_entries_of_the_register_hold_together(entry: WeightFile) -> None:
     assert ".." not in entry.file
     metrics = {known.name for known in METRICS.entries()}
     assert all(user in metrics or user.startswith("published: ") for user in entry.used_by)
+    assert set(entry.loaded_by) <= {known.name for known in EXTRACTORS.entries()}
 
 
 def test_files_of_the_register_do_not_share_a_name() -> None:
@@ -369,7 +400,7 @@ def test_list_shows_where_each_file_is(register) -> None:
 
 def test_fetch_goes_on_after_a_failure(server: Server, register) -> None:
     register(server.url())
-    result = run("fetch", "raft-things", "net")
+    result = run("fetch", "umt", "net")
     assert result.exit_code == 1
     assert "no direct link is known" in result.output
     assert f"net: fetched {weights.cache_dir() / 'net.bin'}" in result.output
@@ -414,3 +445,20 @@ def test_listing_imports_no_torch() -> None:
         "assert not {'torch', 'av', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_scoring_takes_a_weights_folder(
+    tmp_path: Path, register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register()
+    monkeypatch.setenv("I2VBENCH_WEIGHTS", "")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "net.bin").write_bytes(CONTENT)
+    arguments = ["run", "-m", "static", "-s", "playground", "--limit", "1", "--dry-run"]
+    arguments += ["-o", str(tmp_path / "runs"), "--weights-dir"]
+    result = CliRunner().invoke(cli, [*arguments, str(tmp_path / "mine")])
+    assert result.exit_code == 0, result.output
+    assert weights.resolve("net") == tmp_path / "mine" / "net.bin"
+    result = CliRunner().invoke(cli, [*arguments, str(tmp_path / "nowhere")])
+    assert result.exit_code == 2
+    assert "nowhere" in result.output

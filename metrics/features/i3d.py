@@ -17,9 +17,9 @@ Letters: B batch, C channels, T frames, H height, W width, K = 400 classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from torch import Tensor, nn
 from i2vbench.clip import Clip, Frames
 from i2vbench.metric import Extractor
 from i2vbench.weights import resolve, sha256_of
+
+from .batch_norm import fold_batch_norm
+from .resize import as_float, squash
 
 SIZE_PX = 224
 MIN_NUM_FRAMES = 9
@@ -170,39 +173,6 @@ class I3D(nn.Module):
         return logits_BKT11.mean(dim=(2, 3, 4))
 
 
-def fold_batch_norm(state: Mapping[str, Tensor], epsilon: float = BN_EPSILON) -> dict[str, Tensor]:
-    """The same network with each normalisation put into the convolution before it.
-
-    Args:
-        state: ``X.conv3d.weight`` (out, in, T, H, W) with ``X.bn.bias``, ``X.bn.running_mean``,
-            ``X.bn.running_var`` and, in the PyTorch ports, ``X.bn.weight``, all (out,); any float
-            dtype. A convolution with a bias of its own has no normalisation.
-        epsilon: what the network adds to the variance.
-
-    Returns:
-        ``X.conv3d.weight`` and ``X.conv3d.bias``, float32.
-    """
-    folded: dict[str, Tensor] = {}
-    for key, value in state.items():
-        unit, _, part = key.rpartition(".conv3d.")
-        if not unit:
-            continue
-        if f"{unit}.bn.running_var" not in state:
-            folded[key] = value.float()
-            continue
-        bn = {name: state[f"{unit}.bn.{name}"].double() for name in _BN_STATE}
-        scale = (bn["running_var"] + epsilon).rsqrt()
-        if f"{unit}.bn.weight" in state:
-            scale = scale * state[f"{unit}.bn.weight"].double()
-        folded[key] = (value.double() * scale[:, None, None, None, None]).float()
-        folded[f"{unit}.conv3d.bias"] = (bn["bias"] - bn["running_mean"] * scale).float()
-        assert part == "weight"
-    return folded
-
-
-_BN_STATE = ("bias", "running_mean", "running_var")
-
-
 def load_i3d(path: Path, *, bn_epsilon: float = BN_EPSILON) -> I3D:
     """The network with the weights of ``path`` (``.safetensors``, or a ``.pt`` state dict)."""
     if path.suffix == ".safetensors":
@@ -211,7 +181,8 @@ def load_i3d(path: Path, *, bn_epsilon: float = BN_EPSILON) -> I3D:
         state = torch.load(path, map_location="cpu", weights_only=True)
     with torch.device("meta"):
         network = I3D()
-    network.load_state_dict(fold_batch_norm(state, bn_epsilon), strict=True, assign=True)
+    folded = fold_batch_norm(state, conv="conv3d", epsilon=bn_epsilon)
+    network.load_state_dict(folded, strict=True, assign=True)
     return network.requires_grad_(False).eval()
 
 
@@ -220,11 +191,12 @@ def preprocess(frames: Frames) -> Tensor:
 
     The frame is squashed to the square: bilinear, half-pixel centres, no antialiasing, no crop.
     """
-    frames_TCHW = torch.from_numpy(frames.astype(np.float32)).permute(0, 3, 1, 2)
-    square_TCHW = F.interpolate(
-        frames_TCHW, size=(SIZE_PX, SIZE_PX), mode="bilinear", align_corners=False
-    )
-    return (2.0 * square_TCHW / 255.0 - 1.0).transpose(0, 1)[None]
+    return as_video(squash(as_float(frames), SIZE_PX))
+
+
+def as_video(frames_TCHW: Tensor) -> Tensor:
+    """Float frames (T, 3, 224, 224) in [0, 255] -> (1, 3, T, 224, 224) in [-1, 1]."""
+    return (2.0 * frames_TCHW / 255.0 - 1.0).transpose(0, 1)[None]
 
 
 class I3DExtractor(Extractor):
@@ -232,25 +204,31 @@ class I3DExtractor(Extractor):
 
     name = "i3d"
     version = "1"
+    weights: ClassVar[str] = "i3d-k400"
+    """Name in the register of weights."""
+    bn_epsilon: ClassVar[float] = BN_EPSILON
+    resize: ClassVar[str] = "squash, bilinear, no antialias, half-pixel centres"
+    """What ``preprocess`` does, for the fingerprint."""
+    preprocess = staticmethod(preprocess)
 
     def __init__(self, *, device: str = "cpu") -> None:
         super().__init__(device=device)
-        network = load_i3d(resolve("i3d-k400"))
+        network = load_i3d(resolve(self.weights), bn_epsilon=self.bn_epsilon)
         # Twice the speed of the default layout on a CPU, with the same sums but for rounding.
         self._network = network.to(device).to(memory_format=torch.channels_last_3d)
 
     @property
     def label(self) -> str:
         """The network and what it was trained on."""
-        return "i3d-k400"
+        return self.weights
 
     def spec(self) -> dict[str, Any]:
         """The weights and how a frame becomes the network's input."""
         return {
-            "weights_sha256": sha256_of("i3d-k400"),
-            "bn_epsilon": BN_EPSILON,
+            "weights_sha256": sha256_of(self.weights),
+            "bn_epsilon": self.bn_epsilon,
             "size_px": SIZE_PX,
-            "resize": "squash, bilinear, no antialias, half-pixel centres",
+            "resize": self.resize,
             "range": [-1, 1],
         }
 
@@ -269,9 +247,10 @@ class I3DExtractor(Extractor):
         num_frames = clip.geometry.num_frames
         if num_frames < MIN_NUM_FRAMES:
             raise ValueError(
-                f"i3d needs clips of at least {MIN_NUM_FRAMES} frames, this one has {num_frames}"
+                f"{self.name} needs clips of at least {MIN_NUM_FRAMES} frames, "
+                f"this one has {num_frames}"
             )
-        video_BCTHW = preprocess(clip.frames).to(
+        video_BCTHW = self.preprocess(clip.frames).to(
             device=self.device, memory_format=torch.channels_last_3d
         )
         # TF32 would move the logits by 1e-3 on the GPUs that have it.
