@@ -27,6 +27,16 @@ def list_names(kind: str) -> None:
         click.echo(f"{entry.name:<{width}}  {entry.summary}{source}")
 
 
+@click.command("show-protocol")
+@click.argument("name")
+def show_protocol(name: str) -> None:
+    """Show every choice of the protocol NAME (or of path/to/file.yaml), with its source."""
+    from i2vbench.protocol import load_protocol
+    from i2vbench.protocol_text import protocol_text
+
+    click.echo(protocol_text(load_protocol(name)))
+
+
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def show(run: Path) -> None:
