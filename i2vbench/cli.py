@@ -28,6 +28,10 @@ _COMMANDS = {
         "Show every choice of a protocol, with its source.",
     ),
     "show": ("i2vbench.info_commands:show", "Show what a run is and what it scored."),
+    "explain": (
+        "i2vbench.info_commands:explain_clip",
+        "Show which frames of a clip made its score, as a PNG.",
+    ),
     "check": ("i2vbench.info_commands:check", "Try a model and all metrics on one sample."),
     "profile": (
         "i2vbench.profile_command:profile",
