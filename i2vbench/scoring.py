@@ -132,7 +132,8 @@ def score_key(protocol: Protocol, metrics: Sequence[str] | None) -> str:
     sources = sorted(f for f in folder.rglob("*") if f.suffix in (".py", ".yaml")) if folder else []
     return fingerprint(
         {
-            "protocol": protocol.spec(),
+            # A file of one's own may change without its version.
+            "protocol": repr(protocol),
             "metrics": list(metrics or protocol.metrics),
             "sources": [file_sha256(source) for source in sources],
         }

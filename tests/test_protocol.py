@@ -19,6 +19,7 @@ from i2vbench.protocol import MetricChoice, load_protocol
 from i2vbench.protocol_file import parse_protocol, read_protocol
 from i2vbench.registry import EXTRACTORS, METRICS, PROTOCOLS
 from i2vbench.results import Score
+from i2vbench.scoring import score_key
 from i2vbench.totals import total_scores
 
 FILES = sorted((Path(metrics.__path__[0]) / "protocols").glob("*.yaml"))
@@ -252,3 +253,13 @@ def test_a_missing_dimension_gives_no_total_and_a_reason():
     assert quality.value is not None
     assert (i2v.value, i2v.reason) == (None, "needs camera_motion")
     assert (total.value, total.reason) == (None, "needs camera_motion")
+
+
+def test_a_changed_file_of_ones_own_is_scored_again(tmp_path):
+    file = tmp_path / "mine.yaml"
+    keys = []
+    for ddof in (0, 1):
+        file.write_text(yaml.safe_dump({**GOOD, "metrics": {"fvd": {"options": {"ddof": ddof}}}}))
+        keys.append(score_key(load_protocol(str(file)), None))
+    assert keys[0] != keys[1]
+    assert keys[1] == score_key(load_protocol(str(file)), None)
