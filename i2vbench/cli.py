@@ -23,7 +23,15 @@ _COMMANDS = {
         "Rank runs; text, Markdown, CSV, HTML, LaTeX or JSON.",
     ),
     "list": ("i2vbench.info_commands:list_names", "List models, metrics, suites or protocols."),
+    "show-protocol": (
+        "i2vbench.info_commands:show_protocol",
+        "Show every choice of a protocol, with its source.",
+    ),
     "show": ("i2vbench.info_commands:show", "Show what a run is and what it scored."),
+    "explain": (
+        "i2vbench.info_commands:explain_clip",
+        "Show which frames of a clip made its score, as a PNG.",
+    ),
     "check": ("i2vbench.info_commands:check", "Try a model and all metrics on one sample."),
     "profile": (
         "i2vbench.profile_command:profile",

@@ -27,6 +27,52 @@ def list_names(kind: str) -> None:
         click.echo(f"{entry.name:<{width}}  {entry.summary}{source}")
 
 
+@click.command("explain")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("metric")
+@click.argument("sample")
+@click.option("--take", default=0, help="Which of the sample's clips.")
+@click.option("--protocol", help="The suite's own if left out.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="PNG to write.  [default: METRIC-SAMPLE-TAKE.png]",
+)
+def explain_clip(
+    run: Path, metric: str, sample: str, take: int, protocol: str | None, output: Path | None
+) -> None:
+    """Show which frames made the METRIC of SAMPLE in RUN, as a PNG with a value under each frame.
+
+    The worst frame is framed red, the best one green.
+    """
+    import io
+
+    from i2vbench.explanation import explain, strip
+    from i2vbench.files import write_atomic
+
+    found = explain(run, metric, sample, take=take, protocol=protocol)
+    path = output or Path(f"{Path(metric).name.replace(':', '-')}-{sample}-{take}.png")
+    buffer = io.BytesIO()
+    strip(found).save(buffer, format="PNG")
+    write_atomic(path, buffer.getvalue())
+    click.echo(f"{found.title}: {found.score:.4f}")
+    for name, place in (("worst", found.worst), ("best", found.best)):
+        if place is not None:
+            click.echo(f"  {name:<5} frame {place}: {found.values[place]:.4f}")
+    click.echo(f"Picture: {path}")
+
+
+@click.command("show-protocol")
+@click.argument("name")
+def show_protocol(name: str) -> None:
+    """Show every choice of the protocol NAME (or of path/to/file.yaml), with its source."""
+    from i2vbench.protocol import load_protocol
+    from i2vbench.protocol_text import protocol_text
+
+    click.echo(protocol_text(load_protocol(name)))
+
+
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def show(run: Path) -> None:

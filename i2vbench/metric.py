@@ -136,6 +136,17 @@ class ClipMetric(Metric):
             ValueError: this clip has no score (a single frame, say); it becomes a failed row.
         """
 
+    def frame_values(self, example: Example) -> NDArray[np.float64] | None:
+        """What each frame adds to the clip's score, for a reader; None where the metric cannot say.
+
+        Returns:
+            (T,), NaN for a frame that does not count; the mean of the others is the score.
+
+        Raises:
+            ValueError: as :meth:`score_clip`.
+        """
+        return None
+
     def update(self, examples: Sequence[Example]) -> None:
         """Adds the scores of the clips."""
         for example in examples:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from i2vbench.errors import MissingWeightsError
+from i2vbench.errors import MissingWeightsError, UserError
 from i2vbench.feature_store import extractor_fingerprint
 from i2vbench.files import read_rows
 from i2vbench.fingerprint import fingerprint
 from i2vbench.generation import Plan
 from i2vbench.metric import Example, Extractor, Metric
 from i2vbench.model import Request
-from i2vbench.protocol import Protocol
-from i2vbench.registry import EXTRACTORS, METRICS
+from i2vbench.protocol import MetricChoice, Protocol
+from i2vbench.registry import EXTRACTORS, METRICS, Registry
+from i2vbench.results import Score
 from i2vbench.rundir import RunDir
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ class MetricRun:
 
     metric: Metric
     extractors: tuple[Extractor, ...]
+    """At the places of ``metric.extractors``; a protocol may have put others there."""
+    choice: MetricChoice
     fingerprint: str
     rows_file: Path
     rows: dict[tuple[str, int], dict[str, Any]]
@@ -36,14 +39,20 @@ class MetricRun:
 
     @property
     def label(self) -> str:
-        """The title with the networks in brackets."""
+        """What the protocol calls it, else the title with the networks in brackets."""
+        if self.choice.label:
+            return self.choice.label
         title = self.metric.title or self.metric.name
         networks = ", ".join(extractor.label for extractor in self.extractors)
         return f"{title}({networks})" if networks else title
 
     def wants(self, request: Request) -> bool:
-        """Whether the request's sample has what the metric needs."""
+        """Whether the request's sample has what the metric needs, and counts in the protocol."""
         sample = request.sample
+        dimensions = sample.extra.get("dimensions")
+        listed = dimensions is None or self.choice.dimension in str(dimensions).split()
+        if self.choice.dimension and not listed:
+            return False
         has = {
             "prompt": bool(sample.prompt),
             "first_frame": sample.load_first_frame is not None,
@@ -56,37 +65,63 @@ class MetricRun:
 class MissingMetric:
     """A metric that cannot run here, and why."""
 
-    metric: Metric
+    name: str
+    metric: Metric | None
+    """None where this version does not have it."""
+    label: str
     reason: str
+
+    def score(self) -> Score:
+        """The empty column, without a fingerprint since nothing ran."""
+        metric = self.metric
+        return Score(
+            metric=self.name,
+            label=self.label or (metric.title if metric else "") or self.name,
+            value=None,
+            reason=self.reason,
+            higher_is_better=metric.higher_is_better if metric else None,
+            unit=metric.unit if metric else "",
+            level=metric.level if metric else "clip",
+            n_scored=0,
+            n_expected=0,
+            fingerprint="",
+        )
 
 
 def prepare_metrics(
     run: RunDir, plan: Plan, protocol: Protocol, names: Sequence[str], device: str
 ) -> list[MetricRun | MissingMetric]:
-    """The metrics at work, in the order of ``names``; those without weights only named."""
-    loaded: dict[str, Extractor | MissingWeightsError] = {}
+    """The metrics at work, in the order of ``names``; those that cannot run only named."""
+    loaded: dict[str, Extractor | str] = {}
     prepared: list[MetricRun | MissingMetric] = []
     for name in names:
-        metric: Metric = METRICS.load(name)()
-        for extractor_name in metric.extractors:
-            if extractor_name not in loaded:
-                try:
-                    loaded[extractor_name] = EXTRACTORS.load(extractor_name)(device=device)
-                except MissingWeightsError as error:
-                    loaded[extractor_name] = error
-        found = [loaded[extractor_name] for extractor_name in metric.extractors]
-        problems = [str(e) for e in found if isinstance(e, MissingWeightsError)]
-        if problems:
-            prepared.append(MissingMetric(metric=metric, reason=problems[0]))
-            logger.warning("metric %s is left out: %s", metric.name, problems[0])
+        choice = protocol.choice(name)
+        metric = _metric(name, choice, protocol)
+        reason = metric if isinstance(metric, str) else ""
+        found: list[Extractor | str] = []
+        if isinstance(metric, Metric):
+            chosen = _extractor_names(metric, choice, protocol)
+            found = [_extractor(each, device, loaded) for each in chosen]
+            reason = next((each for each in found if isinstance(each, str)), "")
+        if isinstance(metric, str) or reason:
+            prepared.append(
+                MissingMetric(
+                    name=name if isinstance(metric, str) else metric.name,
+                    metric=None if isinstance(metric, str) else metric,
+                    label=choice.label,
+                    reason=reason,
+                )
+            )
+            logger.warning("metric %s is left out: %s", name, reason)
             continue
-        extractors = tuple(e for e in found if isinstance(e, Extractor))
-        digest = metric_fingerprint(metric, extractors, protocol, plan)
+        extractors = tuple(each for each in found if isinstance(each, Extractor))
+        digest = metric_fingerprint(metric, extractors, protocol, plan, choice)
         rows_file = run.path / "scores" / f"{metric.name}-{digest[:8]}.jsonl"
         prepared.append(
             MetricRun(
                 metric=metric,
                 extractors=extractors,
+                choice=choice,
                 fingerprint=digest,
                 rows_file=rows_file,
                 rows={(row["id"], row["take"]): row for row in read_rows(rows_file)},
@@ -96,8 +131,60 @@ def prepare_metrics(
     return prepared
 
 
+def _metric(name: str, choice: MetricChoice, protocol: Protocol) -> Metric | str:
+    """The metric with the protocol's options, or why there is none."""
+    if choice.unavailable:
+        return choice.unavailable
+    # What a user asks for by a wrong name is an error; what a protocol lists is a column.
+    if name in protocol.metrics and not _exists(METRICS, name):
+        return f"this version has no metric {name!r}"
+    try:
+        metric: Metric = METRICS.load(name)(**choice.options)
+    except (TypeError, ValueError) as error:
+        if not choice.options:
+            raise
+        raise UserError(
+            f"protocol {protocol.name!r}: metric {name!r} does not take the options "
+            f"{dict(choice.options)}: {error}"
+        ) from error
+    return metric
+
+
+def _extractor_names(metric: Metric, choice: MetricChoice, protocol: Protocol) -> tuple[str, ...]:
+    if not choice.extractors:
+        return metric.extractors
+    if len(choice.extractors) != len(metric.extractors):
+        raise UserError(
+            f"protocol {protocol.name!r} gives metric {metric.name!r} the extractors "
+            f"{', '.join(choice.extractors)}; it reads {len(metric.extractors)}: "
+            f"{', '.join(metric.extractors) or 'none'}"
+        )
+    return choice.extractors
+
+
+def _extractor(name: str, device: str, loaded: dict[str, Extractor | str]) -> Extractor | str:
+    """The extractor, loaded once, or why it is not here."""
+    if name not in loaded:
+        if not _exists(EXTRACTORS, name):
+            loaded[name] = f"this version has no extractor {name!r}"
+        else:
+            try:
+                loaded[name] = EXTRACTORS.load(name)(device=device)
+            except MissingWeightsError as error:
+                loaded[name] = str(error)
+    return loaded[name]
+
+
+def _exists(registry: Registry, name: str) -> bool:
+    return ":" in name or any(entry.name == name for entry in registry.entries())
+
+
 def metric_fingerprint(
-    metric: Metric, extractors: Sequence[Extractor], protocol: Protocol, plan: Plan
+    metric: Metric,
+    extractors: Sequence[Extractor],
+    protocol: Protocol,
+    plan: Plan,
+    choice: MetricChoice | None = None,
 ) -> str:
     """sha256 of all that makes a metric's number comparable with another run's."""
     fields: dict[str, Any] = {
@@ -106,6 +193,7 @@ def metric_fingerprint(
         "spec": metric.spec(),
         "extractors": [extractor_fingerprint(extractor) for extractor in extractors],
         "protocol": protocol.spec(),
+        **(choice.spec() if choice else {}),
     }
     if "reference" in metric.needs:
         size = (plan.geometry.height, plan.geometry.width) if plan.suite.drawn else None

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -100,7 +101,7 @@ def count_flops(call: Callable[[], object]) -> int:
     60
     """
     # What torch's counter does not know, the second in some of its versions alone.
-    more = {
+    more: dict[Any, Callable[..., int]] = {
         torch.ops.mkldnn._linear_pointwise: _linear_flops,
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     }

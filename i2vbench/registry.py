@@ -283,5 +283,33 @@ PROTOCOLS = Registry(
             "i2vbench.metrics.protocols:EMBEDDED",
             "every metric with the network that ships inside; not comparable with papers",
         ),
+        "consisti2v-paper": (
+            "i2vbench.metrics.protocols:CONSISTI2V_PAPER",
+            "ConsistI2V's table 1: FVD, IS, FID (UCF-101), FVD, CLIPSIM (MSR-VTT)",
+        ),
+        "i2v-bench": (
+            "i2vbench.metrics.protocols:I2V_BENCH",
+            "I2V-Bench: the eight columns of its tables",
+        ),
+        "stylegan-v": (
+            "i2vbench.metrics.protocols:STYLEGAN_V",
+            "StyleGAN-V: FVD with population covariance, IS of C3D",
+        ),
+        "videogpt": (
+            "i2vbench.metrics.protocols:VIDEOGPT",
+            "VideoGPT: FVD of 16 frames, unbiased covariance",
+        ),
+        "cd-fvd": (
+            "i2vbench.metrics.protocols:CD_FVD",
+            "content-debiased FVD's I3D variant, population covariance",
+        ),
+        "vbench-i2v": (
+            "i2vbench.metrics.protocols:VBENCH_I2V",
+            "VBench-I2V: nine dimensions, quality, I2V and total",
+        ),
+        "vbench-i2v-2024": (
+            "i2vbench.metrics.protocols:VBENCH_I2V_2024",
+            "VBench-I2V as papers of 2024 reprint it: the old total",
+        ),
     },
 )

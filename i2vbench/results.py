@@ -15,6 +15,19 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
+class CategoryScore:
+    """One metric of one run in one category of the suite."""
+
+    category: str
+    value: float | None
+    """The mean over the category's clips; None where none was scored."""
+    n_scored: int
+    n_expected: int
+    ci95: tuple[float, float] | None = None
+    """95 % bootstrap interval over its samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """One metric of one run."""
 
@@ -28,7 +41,7 @@ class Score:
     higher_is_better: bool | None
     unit: str = ""
     level: str
-    """``clip`` or ``set``."""
+    """``clip`` or ``set``; ``total`` of what is computed from other scores."""
     n_scored: int
     """Clips in the value."""
     n_expected: int
@@ -38,6 +51,8 @@ class Score:
     fingerprint: str
     """Of metric, version, extractors, weights, preprocessing and reference set."""
     warnings: tuple[str, ...] = ()
+    by_category: tuple[CategoryScore, ...] = ()
+    """Of a clip metric, where the suite's samples have categories."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +102,12 @@ def load_results(path: Path) -> Results:
                     **score,
                     "ci95": tuple(score["ci95"]) if score["ci95"] else None,
                     "warnings": tuple(score["warnings"]),
+                    "by_category": tuple(
+                        CategoryScore(
+                            **{**each, "ci95": tuple(each["ci95"]) if each["ci95"] else None}
+                        )
+                        for each in score.get("by_category", ())
+                    ),
                 }
             )
             for score in data.pop("scores")

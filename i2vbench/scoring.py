@@ -6,6 +6,7 @@ The walk goes through planned batches. What a batch gives is on disk before the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,15 +19,16 @@ from i2vbench.files import append_rows, file_sha256, write_atomic
 from i2vbench.fingerprint import fingerprint
 from i2vbench.generation import Plan
 from i2vbench.metric import ClipMetric, Example, Extractor, SetMetric
-from i2vbench.metric_runs import MetricRun, MissingMetric, prepare_metrics
+from i2vbench.metric_runs import MetricRun, prepare_metrics
 from i2vbench.model import Card, Request
 from i2vbench.progress import Progress, SilentProgress
 from i2vbench.protocol import Protocol, load_protocol
 from i2vbench.reopen import reopen_run
-from i2vbench.results import Results, Score
+from i2vbench.results import CategoryScore, Results, Score
 from i2vbench.rundir import RunDir, Take
 from i2vbench.sample import Suite
 from i2vbench.statistics import bootstrap_mean_interval
+from i2vbench.totals import total_scores
 from i2vbench.video_io import read_video
 
 NUM_RESAMPLES = 1000
@@ -102,15 +104,18 @@ def score_run(
         UserError: an unknown metric or protocol, or the run is in use.
     """
     chosen = load_protocol(protocol or plan.suite.protocol)
+    names = metrics or chosen.metrics_on(plan.suite.name)
     with run.lock():
-        prepared = prepare_metrics(run, plan, chosen, metrics or chosen.metrics, device)
+        prepared = prepare_metrics(run, plan, chosen, names, device)
         runs = [entry for entry in prepared if isinstance(entry, MetricRun)]
         stores = _Stores(run, cache_dir, {e.name: e for r in runs for e in r.extractors})
         _walk(run, plan, chosen, runs, stores, progress or SilentProgress())
         scores = [
-            _score_of(entry, plan) if isinstance(entry, MetricRun) else _missing(entry)
+            _score_of(entry, plan) if isinstance(entry, MetricRun) else entry.score()
             for entry in prepared
         ]
+        if chosen.totals and not metrics:
+            scores += total_scores(chosen.totals, scores)
         results = _results(run, plan, card, chosen, scores)
         write_atomic(run.results_file, results.to_json())
         run.set_status("scored", score_key=score_key(chosen, metrics))
@@ -124,10 +129,11 @@ def score_key(protocol: Protocol, metrics: Sequence[str] | None) -> str:
     """
     spec = find_spec("i2vbench.metrics")
     folder = Path(next(iter(spec.submodule_search_locations or ()))) if spec else None
-    sources = sorted(folder.rglob("*.py")) if folder else []
+    sources = sorted(f for f in folder.rglob("*") if f.suffix in (".py", ".yaml")) if folder else []
     return fingerprint(
         {
-            "protocol": protocol.spec(),
+            # A file of one's own may change without its version.
+            "protocol": repr(protocol),
             "metrics": list(metrics or protocol.metrics),
             "sources": [file_sha256(source) for source in sources],
         }
@@ -324,13 +330,19 @@ def _take_in(
 
 
 def _with_features(example: Example, metric_run: MetricRun, stores: _Stores) -> Example:
-    names = [extractor.name for extractor in metric_run.extractors]
-    own = {n: (stores.own[n], stores.own[n].key(example.clip, example.prompt)) for n in names}
+    # The metric reads the extractor it names; a protocol may have put another in its place.
+    names = [
+        (place, extractor.name)
+        for place, extractor in zip(
+            metric_run.metric.extractors, metric_run.extractors, strict=True
+        )
+    ]
+    own = {p: (stores.own[n], stores.own[n].key(example.clip, example.prompt)) for p, n in names}
     references = {}
     if example.reference is not None and "reference" in metric_run.metric.needs:
-        for name in names:
+        for place, name in names:
             store = stores.references[name]
-            references[name] = (store, store.key(example.reference, example.prompt))
+            references[place] = (store, store.key(example.reference, example.prompt))
     return Example(
         sample_id=example.sample_id,
         take=example.take,
@@ -385,12 +397,17 @@ def _score_of(metric_run: MetricRun, plan: Plan) -> Score:
         ci95=interval,
         fingerprint=metric_run.fingerprint,
         warnings=tuple(metric.warnings()),
+        by_category=_by_category(metric_run, plan, good),
     )
 
 
 def _interval(metric_run: MetricRun, rows: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
     if isinstance(metric_run.metric, SetMetric):
         return metric_run.metric.interval(metric_run.examples, num_resamples=NUM_RESAMPLES, seed=0)
+    return _mean_interval(rows)
+
+
+def _mean_interval(rows: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
     # The takes of a sample are not independent: the bootstrap resamples samples.
     by_sample: dict[str, list[float]] = {}
     for row in rows:
@@ -399,19 +416,30 @@ def _interval(metric_run: MetricRun, rows: Sequence[dict[str, Any]]) -> tuple[fl
     return bootstrap_mean_interval(means, num_resamples=NUM_RESAMPLES, seed=0)
 
 
-def _missing(missing: MissingMetric) -> Score:
-    metric = missing.metric
-    return Score(
-        metric=metric.name,
-        label=metric.title or metric.name,
-        value=None,
-        reason=missing.reason,
-        higher_is_better=metric.higher_is_better,
-        unit=metric.unit,
-        level=metric.level,
-        n_scored=0,
-        n_expected=0,
-        fingerprint="",
+def _by_category(
+    metric_run: MetricRun, plan: Plan, rows: Sequence[dict[str, Any]]
+) -> tuple[CategoryScore, ...]:
+    """The means of a clip metric in each category, in the order of the suite."""
+    if not isinstance(metric_run.metric, ClipMetric):
+        return ()
+    wanted = [request for request in plan.requests if metric_run.wants(request)]
+    of_sample = {request.sample.id: request.sample.category for request in wanted}
+    expected = Counter(of_sample[request.sample.id] for request in wanted)
+    scored: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        scored.setdefault(of_sample[row["id"]], []).append(row)
+    return tuple(
+        CategoryScore(
+            category=category,
+            value=sum(row["value"] for row in scored[category]) / len(scored[category])
+            if category in scored
+            else None,
+            n_scored=len(scored.get(category, [])),
+            n_expected=expected[category],
+            ci95=_mean_interval(scored[category]) if category in scored else None,
+        )
+        for category in expected
+        if category
     )
 
 

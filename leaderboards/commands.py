@@ -93,6 +93,11 @@ def render_all(results: Iterable[Results], output_dir: Path) -> str:
     help="Show this published table, e.g. consisti2v-table1; may be repeated.",
 )
 @click.option(
+    "--by-category",
+    is_flag=True,
+    help="Show the clip metrics of each category of the suite in a table of its own as well.",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -104,6 +109,7 @@ def leaderboard(
     sort_by: str | None,
     with_published: bool,
     published_names: tuple[str, ...],
+    by_category: bool,
     output: Path | None,
 ) -> None:
     """Rank runs side by side.
@@ -127,12 +133,25 @@ def leaderboard(
         click.echo(f"{path} is not scored yet and left out: `i2vbench score {path}`", err=True)
     suites = {str(run.suite.get("name", "")) for run in found.results}
     published = _published(with_published, published_names, suites)
-    board = Board(found.results, sort_by=sort_by, published=published)
+    results = [*found.results, *(_categories(found.results) if by_category else ())]
+    board = Board(results, sort_by=sort_by, published=published)
     format_name = format or _format_of(output)
     if output is None:
         _print(board, format_name)
     else:
         _write(board, format_name, output)
+
+
+def _categories(results: Sequence[Results]) -> Sequence[Results]:
+    from .categories import split_by_category
+
+    split = split_by_category(results)
+    if not split:
+        raise UserError(
+            "--by-category: no run has scores by category; its suite has no categories, or it was "
+            "scored by an older version: score it again with `i2vbench score RUN`"
+        )
+    return split
 
 
 def _published(

@@ -9,56 +9,34 @@ flickering in: its totals do not compare with those of today.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from i2vbench.errors import UserError, did_you_mean
+from i2vbench.protocol import Totals, load_protocol
+from i2vbench.totals import group_means
 
+
+def _totals_of(protocol: str) -> Totals:
+    totals = load_protocol(protocol).totals
+    assert totals is not None
+    return totals
+
+
+FORMULAS: Final[Mapping[str, Totals]] = {
+    "current": _totals_of("vbench-i2v"),
+    "2024": _totals_of("vbench-i2v-2024"),
+}
+"""The constants are those of the protocols."""
 BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
-    "camera_motion": (0.0, 1.0),
-    "i2v_subject": (0.1462, 1.0),
-    "i2v_background": (0.2615, 1.0),
-    "subject_consistency": (0.1462, 1.0),
-    "background_consistency": (0.2615, 1.0),
-    "temporal_flickering": (0.6293, 1.0),
-    "motion_smoothness": (0.7060, 0.9975),
-    "dynamic_degree": (0.0, 1.0),
-    "aesthetic_quality": (0.0, 1.0),
-    "imaging_quality": (0.0, 1.0),
+    name: (constants.low, constants.high)
+    for formula in FORMULAS.values()
+    for name, constants in formula.dimensions.items()
 }
 """Dimension -> the values that become 0 and 1. Above the upper one a score exceeds 1."""
-WEIGHTS: Final[Mapping[str, float]] = {
-    **dict.fromkeys(BOUNDS, 1.0),
-    "camera_motion": 0.1,
-    "dynamic_degree": 0.5,
-}
 _ROUNDING = 1e-6
 """A mean of cosines may come out as 1.0000001."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Formula:
-    """Which dimensions make which score."""
-
-    i2v: tuple[str, ...]
-    quality: tuple[str, ...]
-
-
-_QUALITY = (
-    "subject_consistency",
-    "background_consistency",
-    "motion_smoothness",
-    "dynamic_degree",
-    "aesthetic_quality",
-    "imaging_quality",
-)
-FORMULAS: Final[Mapping[str, Formula]] = {
-    "current": Formula(i2v=("camera_motion", "i2v_subject", "i2v_background"), quality=_QUALITY),
-    "2024": Formula(
-        i2v=("i2v_subject", "i2v_background"), quality=(*_QUALITY, "temporal_flickering")
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +71,11 @@ def vbench_i2v_totals(values: Mapping[str, float], *, formula: str = "current") 
         if not -_ROUNDING <= value <= 1.0 + _ROUNDING:
             raise UserError(f"{name} is {value}, must be in 0 to 1 (percentages: divide by 100)")
     chosen = FORMULAS[formula]
-    missing = [name for name in (*chosen.i2v, *chosen.quality) if name not in values]
+    missing = [name for names in chosen.groups.values() for name in names if name not in values]
     if missing:
         raise UserError(
             f"formula {formula!r} needs {', '.join(missing)} as well: nothing missing is filled in"
         )
-    quality, i2v = (_weighted_mean(values, names) for names in (chosen.quality, chosen.i2v))
+    means = group_means(chosen, values)
+    quality, i2v = means["Quality"], means["I2V"]
     return VBenchTotals(quality=quality, i2v=i2v, total=(quality + i2v) / 2)
-
-
-def _weighted_mean(values: Mapping[str, float], names: Sequence[str]) -> float:
-    scores = [
-        WEIGHTS[name] * (values[name] - BOUNDS[name][0]) / (BOUNDS[name][1] - BOUNDS[name][0])
-        for name in names
-    ]
-    return sum(scores) / sum(WEIGHTS[name] for name in names)

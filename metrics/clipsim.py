@@ -28,6 +28,10 @@ def clip_similarity(frames_TD: NDArray[np.floating], text_D: NDArray[np.floating
     >>> clip_similarity(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([3.0, 0.0]))
     0.5
     """
+    return float(np.mean(_cosines(frames_TD, text_D)))
+
+
+def _cosines(frames_TD: NDArray[np.floating], text_D: NDArray[np.floating]) -> NDArray[np.float64]:
     if frames_TD.ndim != 2 or text_D.shape != frames_TD.shape[1:] or not len(frames_TD):
         raise ValueError(
             f"embeddings must be (T, D) and (D,) with T > 0, got {frames_TD.shape}, {text_D.shape}"
@@ -35,7 +39,8 @@ def clip_similarity(frames_TD: NDArray[np.floating], text_D: NDArray[np.floating
     frames, text = frames_TD.astype(np.float64), text_D.astype(np.float64)
     norms = np.linalg.norm(frames, axis=1) * np.linalg.norm(text)
     # The guard turns 0/0 into cosine 0 and changes no vector that a network gives.
-    return float(np.mean(frames @ text / np.maximum(norms, 1e-24)))
+    cosines: NDArray[np.float64] = frames @ text / np.maximum(norms, 1e-24)
+    return cosines
 
 
 class CLIPSIM(ClipMetric):
@@ -71,3 +76,8 @@ class CLIPSIM(ClipMetric):
             raise ValueError(f"{example.sample_id}: clipsim needs a prompt, got ''")
         features = features_of(example, "tiny-clip")
         return clip_similarity(features["frames"], features["text"])
+
+    def frame_values(self, example: Example) -> NDArray[np.float64]:
+        """The cosine of each frame with the prompt, in [-1, 1]."""
+        features = features_of(example, "tiny-clip")
+        return _cosines(features["frames"], features["text"])

@@ -35,6 +35,11 @@ def consistency_from_features(feats_TD: NDArray[np.floating]) -> float:
     >>> consistency_from_features(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]]))
     0.25
     """
+    return float(np.mean(_frame_consistency(feats_TD)))
+
+
+def _frame_consistency(feats_TD: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(T - 1,): what each frame i >= 1 adds."""
     if feats_TD.ndim != 2:
         raise ValueError(f"features must be (T, D), got {feats_TD.shape}")
     require_frames(len(feats_TD), 2)
@@ -43,7 +48,8 @@ def consistency_from_features(feats_TD: NDArray[np.floating]) -> float:
     feats /= np.maximum(np.linalg.norm(feats, axis=1, keepdims=True), 1e-12)
     with_previous = np.clip(np.sum(feats[1:] * feats[:-1], axis=1), 0.0, 1.0)
     with_first = np.clip(feats[1:] @ feats[0], 0.0, 1.0)
-    return float(np.mean((with_previous + with_first) / 2))
+    added: NDArray[np.float64] = (with_previous + with_first) / 2
+    return added
 
 
 def require_frames(num_frames: int, at_least: int) -> None:
@@ -107,6 +113,12 @@ class SubjectConsistency(ClipMetric):
         require_frames(len(example.clip.frames), 2)
         return consistency_from_features(features_of(example, "efficientnet-lite0")["pooled"])
 
+    def frame_values(self, example: Example) -> NDArray[np.float64]:
+        """The mean of the frame's two cosines, in [0, 1]; NaN for the first frame."""
+        return np.append(
+            np.nan, _frame_consistency(features_of(example, "efficientnet-lite0")["pooled"])
+        )
+
 
 class BackgroundConsistency(ClipMetric):
     """The same formula as :class:`SubjectConsistency` on the frame embeddings of a CLIP.
@@ -132,3 +144,7 @@ class BackgroundConsistency(ClipMetric):
         """
         require_frames(len(example.clip.frames), 2)
         return consistency_from_features(features_of(example, "tiny-clip")["frames"])
+
+    def frame_values(self, example: Example) -> NDArray[np.float64]:
+        """The mean of the frame's two cosines, in [0, 1]; NaN for the first frame."""
+        return np.append(np.nan, _frame_consistency(features_of(example, "tiny-clip")["frames"]))

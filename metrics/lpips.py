@@ -147,13 +147,20 @@ class LPIPSFirstFrame(_LPIPS):
         Raises:
             ValueError: no first frame, a single frame, or frames below 32 px.
         """
+        return float(self._distances(example).mean())
+
+    def frame_values(self, example: Example) -> NDArray[np.float64]:
+        """The distance of each frame; NaN for frame 0."""
+        return np.append(np.nan, self._distances(example)).astype(np.float64)
+
+    def _distances(self, example: Example) -> NDArray[np.floating]:
         frames_THWC = example.clip.frames
         first: Picture | None = example.first_frame
         if first is None:
             raise ValueError(f"{example.sample_id}: lpips_first_frame needs a first frame")
         require_frames(len(frames_THWC), 2)
         first_1HWC = fit_frames(first[None], *frames_THWC.shape[1:3])
-        return float(lpips_distances(frames_THWC[1:], first_1HWC, device=self._device).mean())
+        return lpips_distances(frames_THWC[1:], first_1HWC, device=self._device)
 
 
 class LPIPSReference(_LPIPS):
@@ -177,6 +184,13 @@ class LPIPSReference(_LPIPS):
         Raises:
             ValueError: no reference, one with fewer frames, or frames below 32 px.
         """
+        return float(self._distances(example).mean())
+
+    def frame_values(self, example: Example) -> NDArray[np.float64]:
+        """The distance of each frame."""
+        return self._distances(example).astype(np.float64)
+
+    def _distances(self, example: Example) -> NDArray[np.floating]:
         frames_THWC = example.clip.frames
         if example.reference is None:
             raise ValueError(f"{example.sample_id}: lpips_reference needs a reference clip")
@@ -187,4 +201,4 @@ class LPIPSReference(_LPIPS):
             )
         reference = example.reference.frames[: len(frames_THWC)]
         fitted_THWC = fit_frames(reference, *frames_THWC.shape[1:3])
-        return float(lpips_distances(frames_THWC, fitted_THWC, device=self._device).mean())
+        return lpips_distances(frames_THWC, fitted_THWC, device=self._device)

@@ -41,13 +41,19 @@ def temporal_flickering(frames_THWC: Frames) -> float:
     >>> temporal_flickering(np.array([0, 51, 0], np.uint8).reshape(3, 1, 1, 1))
     0.8
     """
+    return float((255.0 - np.mean(_pair_errors(frames_THWC))) / 255.0)
+
+
+def _pair_errors(frames_THWC: Frames) -> NDArray[np.float64]:
+    """(T - 1,): mean absolute difference of each frame i >= 1 and the one before, in 0 to 255."""
     require_frames(len(frames_THWC), 2)
     # int16 holds every difference of two bytes; one pair at a time keeps memory at one frame.
-    errors = [
-        np.mean(np.abs(now.astype(np.int16) - before), dtype=np.float64)
-        for before, now in pairwise(frames_THWC)
-    ]
-    return float((255.0 - np.mean(errors)) / 255.0)
+    return np.array(
+        [
+            np.mean(np.abs(now.astype(np.int16) - before), dtype=np.float64)
+            for before, now in pairwise(frames_THWC)
+        ]
+    )
 
 
 def smoothness_from_errors(errors_P: NDArray[np.floating]) -> float:
@@ -121,6 +127,10 @@ class TemporalFlickering(ClipMetric):
         """
         return temporal_flickering(example.clip.frames)
 
+    def frame_values(self, example: Example) -> NDArray[np.float64]:
+        """How alike the frame and the one before are, in [0, 1]; NaN for the first."""
+        return np.append(np.nan, (255.0 - _pair_errors(example.clip.frames)) / 255.0)
+
 
 class MotionSmoothness(ClipMetric):
     """How well the odd frames can be told from the even ones.
@@ -151,6 +161,14 @@ class MotionSmoothness(ClipMetric):
         """
         require_frames(len(example.clip.frames), 3)
         return smoothness_from_errors(features_of(example, "flow")["interpolation_error"])
+
+    def frame_values(self, example: Example) -> NDArray[np.float64]:
+        """How well the frame can be told from its neighbours, in [0, 1]; NaN for even frames."""
+        require_frames(len(example.clip.frames), 3)
+        errors_P = features_of(example, "flow")["interpolation_error"]
+        values_T = np.full(len(example.clip.frames), np.nan)
+        values_T[1 : 2 * len(errors_P) : 2] = (255.0 - errors_P.astype(np.float64)) / 255.0
+        return values_T
 
 
 class DynamicDegree(ClipMetric):

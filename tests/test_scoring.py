@@ -13,7 +13,7 @@ from i2vbench.files import read_rows
 from i2vbench.generation import carry_out, plan_run
 from i2vbench.metric import ClipMetric, Example, Extractor, SetMetric
 from i2vbench.metric_runs import metric_fingerprint
-from i2vbench.protocol import Protocol
+from i2vbench.protocol import MetricChoice, Protocol
 from i2vbench.results import load_results
 from i2vbench.scoring import score_run as score
 from tests.adapters import Drift, Fragile
@@ -239,3 +239,53 @@ def test_reference_features_are_shared_between_runs(make_suite, tmp_path):
         run, plan, card = made(make_suite, tmp_path, Drift(DriftOptions(step=step)))
         score(run, plan, card, metrics=["colour_shift"], cache_dir=cache)
     assert MeanColour.clips_seen == 3 * len(IDS), "two sets of clips, one set of references"
+
+
+def test_a_clip_metric_is_kept_by_category_and_a_set_metric_is_not(make_suite, tmp_path):
+    suite = make_suite(IDS)
+    samples = [
+        dataclasses.replace(sample, category="x" if number < 2 else "y")
+        for number, sample in enumerate(suite.samples)
+    ]
+    suite = dataclasses.replace(suite, samples=samples)
+    model = Drift()
+    plan = plan_run(suite, model.geometry, batch_size=2)
+    run = carry_out(model, plan, tmp_path)
+    metrics = ["redness", "colour_shift"]
+    red, shift = score(run, plan, model.describe(), metrics=metrics).scores
+    x, y = red.by_category
+    assert (x.category, x.n_scored, x.n_expected) == ("x", 2, 2)
+    assert (y.category, y.n_scored, y.n_expected) == ("y", 3, 3)
+    assert (2 * x.value + 3 * y.value) / 5 == pytest.approx(red.value)
+    assert x.value != y.value
+    assert shift.by_category == ()
+    assert load_results(run.path).scores == (red, shift)
+
+
+class OtherColour(MeanColour):
+    name = "other-mean"
+    label = "other"
+
+    def extract(self, clips, prompts):
+        return [
+            {key: value + 1 for key, value in made.items()}
+            for made in super().extract(clips, prompts)
+        ]
+
+
+def test_a_protocol_puts_another_network_in_the_place_of_the_metrics_own(
+    make_suite, tmp_path, monkeypatch
+):
+    run, plan, card = made(make_suite, tmp_path)
+    (own,) = score(run, plan, card, metrics=["redness"]).scores
+    extractors = {**registry.EXTRACTORS._builtin, "other-mean": (f"{__name__}:OtherColour", "")}
+    monkeypatch.setattr(registry.EXTRACTORS, "_builtin", extractors)
+    protocol = Protocol(
+        name="toy", version="1", source="", metrics=("redness",),
+        choices={"redness": MetricChoice(extractors=("other-mean",))},
+    )  # fmt: skip
+    monkeypatch.setattr("i2vbench.scoring.load_protocol", lambda name: protocol)
+    (other,) = score(run, plan, card).scores
+    assert other.label == "Red(other)"
+    assert other.value == pytest.approx(own.value + 1)
+    assert other.fingerprint != own.fingerprint

@@ -167,3 +167,26 @@ def test_interval_resamples_clips_not_frames():
         arrays = clip.features["efficientnet-lite0"]
         arrays["logits"] = np.repeat(arrays["logits"], 8, axis=0)
     assert InceptionScore().interval(clips, num_resamples=100, seed=0) == pytest.approx(single)
+
+
+@pytest.mark.parametrize(
+    ("splits", "seed", "recorded"),
+    [(10, 2020, 2.782535328335555), (10, 42, 2.6289330242129774), (3, 42, 3.7411556924312293)],
+)
+def test_the_shuffled_splits_are_those_of_torch_fidelity(splits, seed, recorded):
+    """Recorded from torch-fidelity 0.4.0, ``isc_features_to_metric`` on these 47 rows."""
+    rows = np.random.default_rng(7).normal(size=(47, 12)).astype(np.float32) * 3
+    one, other = (InceptionScore(splits=splits, shuffle_seed=seed) for _ in range(2))
+    # The order of arrival must not matter: clips are sorted by id before the shuffle.
+    other.update_features(rows[:20], clip="a")
+    one.update_features(rows[20:], clip="b")
+    one.merge(other)
+    assert one.compute() == pytest.approx(recorded, rel=1e-12)
+
+
+def test_another_shuffle_is_another_spec_and_does_not_merge():
+    plain, shuffled = InceptionScore(splits=2), InceptionScore(splits=2, shuffle_seed=42)
+    assert plain.spec() == {"splits": 2, "array": "logits"}
+    assert shuffled.spec()["shuffle_seed"] == 42
+    with pytest.raises(ValueError, match="shuffle_seed 42 does not merge into None"):
+        plain.merge(shuffled)

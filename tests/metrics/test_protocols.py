@@ -1,4 +1,4 @@
-"""The embedded protocol, and what its per-clip metrics say of themselves."""
+"""The named protocols, and what the per-clip metrics of the embedded one say of themselves."""
 
 from __future__ import annotations
 

@@ -1,0 +1,184 @@
+"""Which frames made a clip's score: a picture of its frames with the value of each under it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from i2vbench.clip import Clip, Picture
+from i2vbench.errors import MissingWeightsError, UserError, did_you_mean
+from i2vbench.fit import fit_frames
+from i2vbench.metric import ClipMetric, Example
+from i2vbench.metric_runs import MissingMetric, prepare_metrics
+from i2vbench.protocol import load_protocol
+from i2vbench.reopen import reopen_run
+from i2vbench.video_io import read_video
+
+TILE_PX = 128
+"""Shorter side of a frame in the strip; smaller frames are enlarged without smoothing."""
+PER_ROW = 8
+_GAP, _CAPTION, _HEAD = 8, 20, 44
+_INK, _GREY, _GOOD, _BAD = (20, 20, 20), (120, 120, 120), (26, 127, 55), (207, 34, 46)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explanation:
+    """A clip's score, frame by frame."""
+
+    title: str
+    """Metric, sample and take."""
+    score: float
+    values: NDArray[np.float64]
+    """(T,), NaN for a frame that does not count; their mean is the score."""
+    higher_is_better: bool | None
+    clip: Clip
+    first_frame: Picture | None
+    """What the metric compares with, where it does."""
+    reference: Clip | None
+
+    @property
+    def worst(self) -> int | None:
+        """The frame that counts and has the worst value; None where no end is better."""
+        return None if self.higher_is_better is None else self._extreme(not self.higher_is_better)
+
+    @property
+    def best(self) -> int | None:
+        """The frame with the best value; None where no end is better."""
+        return None if self.higher_is_better is None else self._extreme(self.higher_is_better)
+
+    def _extreme(self, highest: bool) -> int | None:
+        if np.nanmin(self.values) == np.nanmax(self.values):
+            return None
+        return int(np.nanargmax(self.values) if highest else np.nanargmin(self.values))
+
+
+def explain(
+    path: Path, metric: str, sample: str, *, take: int = 0, protocol: str | None = None
+) -> Explanation:
+    """The frame values of one clip of a run.
+
+    Args:
+        path: the run directory.
+        metric: name of a metric per clip.
+        sample: id of the sample.
+        take: which of its clips.
+        protocol: a name; None for the suite's.
+
+    Raises:
+        UserError: no such run, metric, sample or take; a metric that has no values per frame; or
+            a clip without a score.
+        MissingWeightsError: a network of the metric is not here.
+    """
+    run, plan, _ = reopen_run(path)
+    requests = {(request.sample.id, request.take): request for request in plan.requests}
+    if (sample, take) not in requests:
+        accepted = did_you_mean(sample, dict.fromkeys(name for name, _ in requests))
+        raise UserError(f"{path} has no sample {sample!r} with take {take}: {accepted}")
+    request, made = requests[sample, take], run.takes().get((sample, take))
+    if made is None or made.status != "ok":
+        raise UserError(f"sample {sample!r} take {take} has no video: {made.error if made else ''}")
+    chosen = load_protocol(protocol or plan.suite.protocol)
+    (prepared,) = prepare_metrics(run, plan, chosen, [metric], "cpu")
+    if isinstance(prepared, MissingMetric):
+        raise MissingWeightsError(f"metric {metric!r} cannot run here: {prepared.reason}")
+    if not isinstance(prepared.metric, ClipMetric):
+        raise UserError(f"{metric} is one score of all clips: no frame of a single clip makes it")
+    needs = prepared.metric.needs
+    if not prepared.wants(request):
+        raise UserError(f"{metric} does not score {sample!r}: it needs {', '.join(sorted(needs))}")
+    clip = _cut(read_video(run.resolve(made)), chosen.num_frames)
+    load = request.sample.load_reference
+    reference = load(request.geometry) if "reference" in needs and load else None
+    places = zip(prepared.metric.extractors, prepared.extractors, strict=True)
+    example = Example(
+        sample_id=sample,
+        take=take,
+        clip=clip,
+        prompt=request.prompt,
+        first_frame=request.first_frame if "first_frame" in needs else None,
+        reference=_cut(reference, len(clip.frames)) if reference else None,
+        features={name: each.extract([clip], [request.prompt])[0] for name, each in places},
+    )
+    try:
+        score, values = prepared.metric.score_clip(example), prepared.metric.frame_values(example)
+    except ValueError as error:
+        raise UserError(f"{sample} take {take} has no {metric}: {error}") from error
+    if values is None:
+        raise UserError(f"{metric} has no value per frame")
+    return Explanation(
+        title=f"{prepared.label} · {sample} take {take}",
+        score=score,
+        values=values,
+        higher_is_better=prepared.metric.higher_is_better,
+        clip=clip,
+        first_frame=example.first_frame,
+        reference=example.reference,
+    )
+
+
+def strip(explanation: Explanation) -> Image.Image:
+    """The frames in rows of eight, the value under each, the worst framed red, the best green.
+
+    The first frame stands in front where the metric compares with it; a reference clip has a row
+    of its own under each row of frames.
+    """
+    frames = explanation.clip.frames
+    height, width = frames.shape[1:3]
+    scale = TILE_PX / min(height, width)
+    tile = (round(width * scale), round(height * scale))
+    # Frame, or None for the first frame that was given.
+    places: list[int | None] = [*([] if explanation.first_frame is None else [None])]
+    places += range(len(frames))
+    lanes = 1 if explanation.reference is None else 2
+    rows = math.ceil(len(places) / PER_ROW)
+    row_px = lanes * (tile[1] + _GAP) + _CAPTION + _GAP
+    columns = max(min(len(places), PER_ROW), 5)
+    picture = Image.new(
+        "RGB", (columns * (tile[0] + _GAP) + _GAP, _HEAD + rows * row_px + _GAP), (255, 255, 255)
+    )
+    draw = ImageDraw.Draw(picture)
+    arrow = {True: ", higher is better", False: ", lower is better", None: ""}
+    draw.text((_GAP, 4), explanation.title, fill=_INK, font=ImageFont.load_default(14))
+    draw.text(
+        (_GAP, 23),
+        f"score {explanation.score:.4f}{arrow[explanation.higher_is_better]}",
+        fill=_GREY,
+        font=ImageFont.load_default(12),
+    )
+    for number, place in enumerate(places):
+        x = _GAP + number % PER_ROW * (tile[0] + _GAP)
+        y = _HEAD + number // PER_ROW * row_px
+        shown = explanation.first_frame if place is None else frames[place]
+        assert shown is not None
+        colour = _INK
+        if place is not None and place in (explanation.worst, explanation.best):
+            colour = _BAD if place == explanation.worst else _GOOD
+            draw.rectangle((x - 4, y - 4, x + tile[0] + 3, y + tile[1] + 3), fill=colour)
+        picture.paste(_tile(shown, height, width, tile), (x, y))
+        if place is not None and explanation.reference is not None:
+            below = _tile(explanation.reference.frames[place], height, width, tile)
+            picture.paste(below, (x, y + tile[1] + _GAP))
+        caption = "given" if place is None else _caption(place, explanation.values[place])
+        bottom = y + lanes * (tile[1] + _GAP) - 2
+        draw.text((x, bottom), caption, fill=colour, font=ImageFont.load_default(12))
+    return picture
+
+
+def _caption(place: int, value: float) -> str:
+    return f"{place}: {value:.4f}" if math.isfinite(value) else f"{place}: not counted"
+
+
+def _tile(frame: Picture, height: int, width: int, tile: tuple[int, int]) -> Image.Image:
+    fitted = fit_frames(frame[None], height, width)[0]
+    larger = tile[0] >= width
+    how = Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS
+    return Image.fromarray(fitted).resize(tile, how)
+
+
+def _cut(clip: Clip, num_frames: int | None) -> Clip:
+    return clip if num_frames is None else Clip(frames=clip.frames[:num_frames], fps=clip.fps)
