@@ -165,6 +165,10 @@ METRICS = Registry(
             "i2vbench.metrics.motion:DynamicDegree",
             "VBench: share of clips with large optical flow",
         ),
+        "motion_following": (
+            "i2vbench.metrics.motion_following:MotionFollowing",
+            "playground: share of the asked motions of subject and camera that are seen",
+        ),
     },
 )
 

@@ -243,6 +243,7 @@ def _open_example(
         prompt=request.prompt,
         first_frame=first_frame,
         reference=reference,
+        extra=request.sample.extra,
     )
 
 
@@ -350,6 +351,7 @@ def _with_features(example: Example, metric_run: MetricRun, stores: _Stores) -> 
         prompt=example.prompt,
         first_frame=example.first_frame,
         reference=example.reference,
+        extra=example.extra,
         features=StoredFeatures(own),
         reference_features=StoredFeatures(references),
     )

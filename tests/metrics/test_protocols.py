@@ -25,7 +25,16 @@ PER_CLIP = [
 ]
 
 
-OPTIONAL = {"fvd_infinity", "kvd", "kid", "precision", "recall", "density", "coverage"}
+OPTIONAL = {
+    "fvd_infinity",
+    "kvd",
+    "kid",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "motion_following",
+}
 
 
 def test_the_embedded_protocol_is_every_built_in_metric_once_but_those_on_request():
