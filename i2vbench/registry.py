@@ -235,6 +235,10 @@ EXTRACTORS = Registry(
             "i2vbench.metrics.features.flow:FlowExtractor",
             "optical flow (OpenCV DIS, or RAFT when its weights are there): motion statistics",
         ),
+        "raft": (
+            "i2vbench.metrics.features.flow:RaftExtractor",
+            "optical flow by RAFT alone: the same motion statistics",
+        ),
     },
 )
 

@@ -89,7 +89,7 @@ _FILES = (
         sha256="22a6c225",
         licence="BSD-3-Clause",
         used_by=("dynamic_degree", "motion_smoothness"),
-        loaded_by=("flow",),
+        loaded_by=("flow", "raft"),
         works_without="all metrics; those of motion take the flow of OpenCV's DIS",
     ),
     # From here on the files of papers and of other benchmarks, for their protocols.

@@ -206,6 +206,15 @@ class FlowExtractor(Extractor):
         return errors
 
 
+class RaftExtractor(FlowExtractor):
+    """The same by RAFT and nothing else: what VBench's protocols ask for."""
+
+    name = "raft"
+
+    def __init__(self, *, device: str = "cpu") -> None:
+        super().__init__(device=device, method="raft")
+
+
 def _enlarged(frame_HWC: Picture, size: tuple[int, int]) -> Picture:
     return cv2.resize(frame_HWC, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 

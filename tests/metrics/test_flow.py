@@ -19,6 +19,7 @@ from i2vbench.metrics.features.flow import (
     interpolate_midpoint,
     top_magnitude,
 )
+from i2vbench.registry import EXTRACTORS
 
 from .test_motion import moving_clip, texture
 
@@ -196,6 +197,17 @@ class TestRaft:
         canonical_json(raft.spec())
         assert raft._between._network.bias.item() == 4.0
         assert FlowExtractor(method="dis").label == "dis"
+
+    def test_raft_alone_never_falls_back(self, raft, monkeypatch):
+        monkeypatch.setattr(flow_module.weights, "resolve", flow_module.weights.find)
+        assert EXTRACTORS.load("raft")().label == "raft"
+
+        def gone(name):
+            raise MissingWeightsError(f"weights {name!r} are not here")
+
+        monkeypatch.setattr(flow_module.weights, "resolve", gone)
+        with pytest.raises(MissingWeightsError, match="weights 'raft-large' are not here"):
+            EXTRACTORS.load("raft")()
 
     def test_the_network_gets_signed_pixels_in_eighths_and_its_rim_is_cut(self, raft):
         first, second = (np.full((260, 300, 3), level, np.uint8) for level in (0, 255))
