@@ -1,8 +1,10 @@
-"""Which frames made a clip's score: a picture of its frames with the value of each under it."""
+"""Why a clip has its score: its frames with the value of each, or the set's score without it."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from i2vbench.clip import Clip, Picture
 from i2vbench.errors import MissingWeightsError, UserError, did_you_mean
 from i2vbench.fit import fit_frames
 from i2vbench.metric import ClipMetric, Example
-from i2vbench.metric_runs import MissingMetric, prepare_metrics
+from i2vbench.metric_runs import MetricRun, MissingMetric, prepare_metrics
 from i2vbench.protocol import load_protocol
 from i2vbench.reopen import reopen_run
+from i2vbench.scoring import scored_examples
 from i2vbench.video_io import read_video
 
 TILE_PX = 128
@@ -28,18 +31,40 @@ _INK, _GREY, _GOOD, _BAD = (20, 20, 20), (120, 120, 120), (26, 127, 55), (207, 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
-    """A clip's score, frame by frame."""
+    """A clip's score, frame by frame; of a set metric, what the clip does to the set's score."""
 
     title: str
     """Metric, sample and take."""
     score: float
+    """The clip's; of a set metric, the set's."""
     values: NDArray[np.float64]
-    """(T,), NaN for a frame that does not count; their mean is the score."""
+    """(T,), NaN for a frame that does not count; their mean is the score of the clip."""
     higher_is_better: bool | None
     clip: Clip
     first_frame: Picture | None
     """What the metric compares with, where it does."""
     reference: Clip | None
+    without: float | None = None
+    """Of a set metric, the score of all the other clips; None of a metric per clip."""
+
+    @property
+    def verdict(self) -> str:
+        """The score in words."""
+        arrow = {True: ", higher is better", False: ", lower is better", None: ""}
+        direction = arrow[self.higher_is_better]
+        if self.without is None:
+            return f"score {self.score:.4f}{direction}"
+        # Distances run into thousands, where four decimals say nothing.
+        digits = 4 if abs(self.score) < 10 else 1
+        change = self.score - self.without
+        words = ""
+        if change and self.higher_is_better is not None:
+            better = (change > 0) == self.higher_is_better
+            words = f": the clip {'improves' if better else 'worsens'} it"
+        return (
+            f"{self.score:.{digits}f} with this clip, {self.without:.{digits}f} without it "
+            f"({change:+.{digits}f}{direction}){words}"
+        )
 
     @property
     def worst(self) -> int | None:
@@ -52,22 +77,30 @@ class Explanation:
         return None if self.higher_is_better is None else self._extreme(self.higher_is_better)
 
     def _extreme(self, highest: bool) -> int | None:
-        if np.nanmin(self.values) == np.nanmax(self.values):
+        known = self.values[np.isfinite(self.values)]
+        if not len(known) or known.min() == known.max():
             return None
         return int(np.nanargmax(self.values) if highest else np.nanargmin(self.values))
 
 
 def explain(
-    path: Path, metric: str, sample: str, *, take: int = 0, protocol: str | None = None
+    path: Path,
+    metric: str,
+    sample: str,
+    *,
+    take: int = 0,
+    protocol: str | None = None,
+    cache_dir: Path | None = None,
 ) -> Explanation:
-    """The frame values of one clip of a run.
+    """The frame values of one clip of a run, or what the clip does to the score of the set.
 
     Args:
         path: the run directory.
-        metric: name of a metric per clip.
+        metric: name of a metric; one of a set needs a run that was scored with it.
         sample: id of the sample.
         take: which of its clips.
         protocol: a name; None for the suite's.
+        cache_dir: where the scoring kept the features of reference clips.
 
     Raises:
         UserError: no such run, metric, sample or take; a metric that has no values per frame; or
@@ -86,11 +119,12 @@ def explain(
     (prepared,) = prepare_metrics(run, plan, chosen, [metric], "cpu")
     if isinstance(prepared, MissingMetric):
         raise MissingWeightsError(f"metric {metric!r} cannot run here: {prepared.reason}")
-    if not isinstance(prepared.metric, ClipMetric):
-        raise UserError(f"{metric} is one score of all clips: no frame of a single clip makes it")
     needs = prepared.metric.needs
     if not prepared.wants(request):
         raise UserError(f"{metric} does not score {sample!r}: it needs {', '.join(sorted(needs))}")
+    if not isinstance(prepared.metric, ClipMetric):
+        examples = scored_examples(run, plan, chosen, prepared, cache_dir=cache_dir)
+        return _of_set(prepared, (sample, take), list(examples))
     clip = _cut(read_video(run.resolve(made)), chosen.num_frames)
     load = request.sample.load_reference
     reference = load(request.geometry) if "reference" in needs and load else None
@@ -121,6 +155,37 @@ def explain(
     )
 
 
+def _of_set(
+    metric_run: MetricRun, wanted: tuple[str, int], examples: Sequence[Example]
+) -> Explanation:
+    """The set's score with and without one clip."""
+    here = [example for example in examples if (example.sample_id, example.take) == wanted]
+    name = metric_run.metric.name
+    if not here:
+        raise UserError(
+            f"{wanted[0]!r} take {wanted[1]} has no {name} in this run; score the run with it first"
+        )
+    others = copy.deepcopy(metric_run.metric)
+    everything = copy.deepcopy(metric_run.metric)
+    try:
+        others.update([example for example in examples if example is not here[0]])
+        # In the order of the run: a metric of rows may depend on it in the last bits.
+        everything.update(examples)
+        without, score = float(others.compute()), float(everything.compute())
+    except ValueError as error:
+        raise UserError(f"{name} cannot be computed without {wanted[0]!r}: {error}") from error
+    return Explanation(
+        title=f"{metric_run.label} · {wanted[0]} take {wanted[1]}",
+        score=score,
+        values=np.full(len(here[0].clip.frames), np.nan),
+        higher_is_better=metric_run.metric.higher_is_better,
+        clip=here[0].clip,
+        first_frame=None,
+        reference=here[0].reference,
+        without=without,
+    )
+
+
 def strip(explanation: Explanation) -> Image.Image:
     """The frames in rows of eight, the value under each, the worst framed red, the best green.
 
@@ -142,11 +207,10 @@ def strip(explanation: Explanation) -> Image.Image:
         "RGB", (columns * (tile[0] + _GAP) + _GAP, _HEAD + rows * row_px + _GAP), (255, 255, 255)
     )
     draw = ImageDraw.Draw(picture)
-    arrow = {True: ", higher is better", False: ", lower is better", None: ""}
     draw.text((_GAP, 4), explanation.title, fill=_INK, font=ImageFont.load_default(14))
     draw.text(
         (_GAP, 23),
-        f"score {explanation.score:.4f}{arrow[explanation.higher_is_better]}",
+        explanation.verdict,
         fill=_GREY,
         font=ImageFont.load_default(12),
     )
@@ -163,7 +227,9 @@ def strip(explanation: Explanation) -> Image.Image:
         if place is not None and explanation.reference is not None:
             below = _tile(explanation.reference.frames[place], height, width, tile)
             picture.paste(below, (x, y + tile[1] + _GAP))
-        caption = "given" if place is None else _caption(place, explanation.values[place])
+        caption = "given" if place is None else f"{place}"
+        if place is not None and explanation.without is None:
+            caption = _caption(place, explanation.values[place])
         bottom = y + lanes * (tile[1] + _GAP) - 2
         draw.text((x, bottom), caption, fill=colour, font=ImageFont.load_default(12))
     return picture

@@ -42,21 +42,30 @@ def list_names(kind: str) -> None:
 def explain_clip(
     run: Path, metric: str, sample: str, take: int, protocol: str | None, output: Path | None
 ) -> None:
-    """Show which frames made the METRIC of SAMPLE in RUN, as a PNG with a value under each frame.
+    """Show why SAMPLE has its METRIC in RUN: a PNG of its frames with a value under each.
 
-    The worst frame is framed red, the best one green.
+    The worst frame is framed red, the best one green. Of a metric of the whole set, such as FVD, it
+    says what the set would score without the sample.
     """
     import io
 
     from i2vbench.explanation import explain, strip
     from i2vbench.files import write_atomic
+    from i2vbench.weights import cache_root
 
-    found = explain(run, metric, sample, take=take, protocol=protocol)
+    found = explain(
+        run,
+        metric,
+        sample,
+        take=take,
+        protocol=protocol,
+        cache_dir=cache_root() / "features",
+    )
     path = output or Path(f"{Path(metric).name.replace(':', '-')}-{sample}-{take}.png")
     buffer = io.BytesIO()
     strip(found).save(buffer, format="PNG")
     write_atomic(path, buffer.getvalue())
-    click.echo(f"{found.title}: {found.score:.4f}")
+    click.echo(f"{found.title}: {found.verdict}")
     for name, place in (("worst", found.worst), ("best", found.best)):
         if place is not None:
             click.echo(f"  {name:<5} frame {place}: {found.values[place]:.4f}")

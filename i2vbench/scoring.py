@@ -7,7 +7,7 @@ The walk goes through planned batches. What a batch gives is on disk before the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,38 @@ def _walk(
             progress.advance(len(batch))
     finally:
         progress.finish()
+
+
+def scored_examples(
+    run: RunDir,
+    plan: Plan,
+    protocol: Protocol,
+    metric_run: MetricRun,
+    *,
+    cache_dir: Path | None = None,
+) -> Iterator[Example]:
+    """The clips that count in a metric of a scored run, each with its features.
+
+    Features that are no longer stored are made and stored again.
+
+    Args:
+        run: its takes and its stored features.
+        plan: the requests that the takes answer.
+        protocol: which frames are seen.
+        metric_run: of the metric, with the rows that the scoring left.
+        cache_dir: where the scoring kept the features of reference clips.
+    """
+    stores = _Stores(run, cache_dir, {e.name: e for e in metric_run.extractors})
+    takes = run.takes()
+    for request in plan.requests:
+        key = (request.sample.id, request.take)
+        row = metric_run.rows.get(key)
+        if row is None or row["error"] or not metric_run.wants(request):
+            continue
+        example = _open_example(run, request, takes.get(key), protocol, [metric_run])
+        if isinstance(example, Example):
+            _extract([example], [metric_run], stores)
+            yield _with_features(example, metric_run, stores)
 
 
 def _score_batch(

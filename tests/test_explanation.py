@@ -8,9 +8,13 @@ from PIL import Image
 
 from i2vbench.cli import cli
 from i2vbench.clip import Clip
-from i2vbench.explanation import PER_ROW, TILE_PX, Explanation, strip
+from i2vbench.explanation import PER_ROW, TILE_PX, Explanation, explain, strip
+from i2vbench.generation import generate
 from i2vbench.metric import ClipMetric, Example
+from i2vbench.model import load_model
 from i2vbench.registry import METRICS
+from i2vbench.scoring import score
+from i2vbench.suites import load_suite
 
 EXPLAINED = [
     "clipsim",
@@ -98,7 +102,7 @@ def test_the_command_writes_the_picture_and_says_what_cannot_be_explained(tmp_pa
     with Image.open(tmp_path / "temporal_flickering-scene-000-0.png") as picture:
         assert picture.width > TILE_PX
     for arguments, message in (
-        (("fvd", "scene-000"), "one score of all clips"),
+        (("fvd", "scene-000"), "'scene-000' take 0 has no fvd in this run; score the run"),
         (("dynamic_degree", "scene-000"), "has no value per frame"),
         (("temporal_flickering", "scene-00"), "did you mean 'scene-00"),
     ):
@@ -109,3 +113,21 @@ def test_the_command_writes_the_picture_and_says_what_cannot_be_explained(tmp_pa
     board = call("leaderboard", run, "--by-category")
     assert board.exit_code == 0, board.output
     assert "playground / " in board.output
+
+
+def test_a_set_metric_is_explained_by_what_it_is_without_the_clip(tmp_path):
+    suite = load_suite("playground")
+    runs = [
+        generate(load_model("static"), suite, tmp_path / f"{limit}", limit=limit)
+        for limit in (3, 2)
+    ]
+    (of_three,), (of_two,) = (score(run, metrics=["fid"]).scores for run in runs)
+    last = explain(runs[0].path, "fid", "scene-002")
+    assert last.score == of_three.value
+    assert last.without == pytest.approx(of_two.value, rel=1e-9)
+    assert np.isnan(last.values).all()
+    assert (last.worst, last.best) == (None, None)
+    change = last.score - last.without
+    assert abs(change) > 1e-3
+    assert last.verdict.endswith("worsens it" if change > 0 else "improves it")
+    assert strip(last).height > 2 * TILE_PX, "the real clip stands under it"
