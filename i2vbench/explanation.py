@@ -210,7 +210,7 @@ def strip(explanation: Explanation) -> Image.Image:
     draw.text((_GAP, 4), explanation.title, fill=_INK, font=ImageFont.load_default(14))
     draw.text(
         (_GAP, 23),
-        explanation.verdict,
+        explanation.verdict + ("" if lanes == 1 else " · below each frame the real one"),
         fill=_GREY,
         font=ImageFont.load_default(12),
     )
