@@ -118,10 +118,14 @@ _FILES = (
     WeightFile(
         name="videomae-v2-g",
         file="vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+        # The link in cd-fvd 0.1.1 is dead; these are its publisher's copies of the same file.
         urls=(
-            "https://pjlab-gvm-data.oss-cn-shanghai.aliyuncs.com/internvideo/videomaev2/"
+            f"{_HUB}/OpenGVLab/VideoMAE2/resolve/main/mae-g/vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+            f"{_HUB}/OpenGVLab/InternVideoMAE_models/resolve/main/mae-g/"
             "vit_g_hybrid_pt_1200e_ssv2_ft.pth",
         ),
+        size=2_023_804_201,
+        sha256="5a210a92f035dff30c53b46157b612e7a1a5d3c99700e1b2d71da5c399ca7e70",
         licence="not stated",
         used_by=("published: cd-fvd on VideoMAE",),
     ),
@@ -256,6 +260,7 @@ _FILES = (
             "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/"
             "dino_vitbase16_pretrain.pth",
         ),
+        sha256="bf34ad0f424b9029b593e8dc3ed553bf26e88bcba0d32bf3e62a6209cb64c85e",
         licence="Apache-2.0",
         used_by=("published: VBench subject consistency, I2V subject",),
     ),
@@ -294,7 +299,7 @@ _FILES = (
     WeightFile(
         name="umt",
         file="l16_ptk710_ftk710_ftk400_f16_res224.pth",
-        source="the repository OpenGVLab/VBench_Used_Models of huggingface.co",
+        urls=(f"{_VBENCH_URL}/l16_ptk710_ftk710_ftk400_f16_res224.pth",),
         licence="not stated",
         used_by=("published: VBench human action",),
     ),

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -398,9 +399,13 @@ def test_list_shows_where_each_file_is(register) -> None:
     assert rows["net"].split() == ["net", "MIT", "1.0", "MB", "cache", "fvd"]
 
 
-def test_fetch_goes_on_after_a_failure(server: Server, register) -> None:
-    register(server.url())
-    result = run("fetch", "umt", "net")
+def test_fetch_goes_on_after_a_failure(
+    server: Server, register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = register(server.url())
+    unlinked = replace(net, name="unlinked", file="unlinked.bin", urls=(), source="a shelf")
+    monkeypatch.setitem(WEIGHT_FILES, "unlinked", unlinked)
+    result = run("fetch", "unlinked", "net")
     assert result.exit_code == 1
     assert "no direct link is known" in result.output
     assert f"net: fetched {weights.cache_dir() / 'net.bin'}" in result.output
