@@ -165,6 +165,10 @@ METRICS = Registry(
             "i2vbench.metrics.motion:DynamicDegree",
             "VBench: share of clips with large optical flow",
         ),
+        "aesthetic_quality": (
+            "i2vbench.metrics.aesthetic:AestheticQuality",
+            "VBench: LAION's aesthetic score of frames",
+        ),
         "motion_following": (
             "i2vbench.metrics.motion_following:MotionFollowing",
             "playground: share of the asked motions of subject and camera that are seen",
@@ -234,6 +238,22 @@ EXTRACTORS = Registry(
         "flow": (
             "i2vbench.metrics.features.flow:FlowExtractor",
             "optical flow (OpenCV DIS, or RAFT when its weights are there): motion statistics",
+        ),
+        "clip-vit-b32": (
+            "i2vbench.metrics.features.clip:CLIPExtractor",
+            "OpenAI's CLIP ViT-B/32: frame and prompt embeddings",
+        ),
+        "clip-vit-b32-vbench": (
+            "i2vbench.metrics.features.clip:VBenchCLIPExtractor",
+            "the same on frames as VBench prepares them",
+        ),
+        "clip-vit-l14": (
+            "i2vbench.metrics.features.clip:AestheticExtractor",
+            "CLIP ViT-L/14 with LAION's aesthetic head: a score a frame",
+        ),
+        "dino-vit-b16": (
+            "i2vbench.metrics.features.dino:DINOExtractor",
+            "DINO ViT-B/16 as VBench takes it: 768 features a frame",
         ),
         "raft": (
             "i2vbench.metrics.features.flow:RaftExtractor",

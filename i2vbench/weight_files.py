@@ -201,6 +201,7 @@ _FILES = (
         sha256="40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
         licence="MIT",
         used_by=("published: CLIPSIM, VBench background consistency",),
+        loaded_by=("clip-vit-b32", "clip-vit-b32-vbench"),
     ),
     WeightFile(
         name="clip-vit-l-14",
@@ -212,6 +213,7 @@ _FILES = (
         sha256="b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
         licence="MIT",
         used_by=("published: VBench aesthetic quality",),
+        loaded_by=("clip-vit-l14",),
     ),
     WeightFile(
         name="laion-aesthetic",
@@ -224,6 +226,7 @@ _FILES = (
         sha256="2cd4e60f4f24ae3bcd57b847b13c1f3ba27edc28cc1a7f9ce74ee9f421243cba",
         licence="MIT",
         used_by=("published: VBench aesthetic quality",),
+        loaded_by=("clip-vit-l14",),
     ),
     WeightFile(
         name="musiq-spaq",
@@ -263,6 +266,7 @@ _FILES = (
         sha256="bf34ad0f424b9029b593e8dc3ed553bf26e88bcba0d32bf3e62a6209cb64c85e",
         licence="Apache-2.0",
         used_by=("published: VBench subject consistency, I2V subject",),
+        loaded_by=("dino-vit-b16",),
     ),
     WeightFile(
         name="viclip",

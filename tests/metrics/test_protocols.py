@@ -33,6 +33,7 @@ OPTIONAL = {
     "recall",
     "density",
     "coverage",
+    "aesthetic_quality",
     "motion_following",
 }
 
