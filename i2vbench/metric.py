@@ -33,10 +33,14 @@ class Example:
     """uint8 (H, W, 3); of the clip's size unless the file has another."""
     reference: Clip | None = None
     """The real clip, cut to the frames that ``clip`` has."""
+    extra: Mapping[str, str | int | float] = field(default_factory=dict)
+    """Further columns of the sample, e.g. the camera motion that is asked for."""
     features: Mapping[str, Features] = field(default_factory=dict)
     """Extractor name -> what it made of ``clip``; holds what the metric's ``extractors`` names."""
     reference_features: Mapping[str, Features] = field(default_factory=dict)
     """The same of ``reference``."""
+    first_frame_features: Mapping[str, Features] = field(default_factory=dict)
+    """What :meth:`Extractor.extract_picture` made of ``first_frame``."""
 
 
 class Extractor(ABC):
@@ -73,6 +77,14 @@ class Extractor(ABC):
     ) -> list[dict[str, NDArray[Any]]]:
         """The arrays of each clip, in order; numpy, on the CPU."""
 
+    def extract_picture(self, picture: Picture) -> dict[str, NDArray[Any]]:
+        """The arrays of a picture on its own, as of a clip of one frame.
+
+        A benchmark that reads pictures otherwise than frames overrides it.
+        """
+        (features,) = self.extract([Clip(frames=picture[None], fps=1.0)], [""])
+        return features
+
 
 class Metric(ABC):
     """What every metric says of itself."""
@@ -89,7 +101,8 @@ class Metric(ABC):
     unit: ClassVar[str] = ""
     """What one step of the number means, e.g. ``cosine``, ``%``, empty for a plain distance."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Of ``prompt``, ``first_frame``, ``reference``: an example without does not count."""
+    """Of ``prompt``, ``first_frame``, ``reference``, and ``extra.NAME`` for a further column of
+    the sample: an example without does not count."""
     extractors: ClassVar[tuple[str, ...]] = ()
     """Names in the extractor registry whose arrays it reads."""
 

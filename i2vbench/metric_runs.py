@@ -58,7 +58,8 @@ class MetricRun:
             "first_frame": sample.load_first_frame is not None,
             "reference": sample.load_reference is not None,
         }
-        return all(has[need] for need in self.metric.needs)
+        has |= {f"extra.{name}": value != "" for name, value in sample.extra.items()}
+        return all(has.get(need, False) for need in self.metric.needs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -197,6 +197,7 @@ _FILES = (
         sha256="40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
         licence="MIT",
         used_by=("published: CLIPSIM, VBench background consistency",),
+        loaded_by=("clip-vit-b32", "clip-vit-b32-vbench"),
     ),
     WeightFile(
         name="clip-vit-l-14",
@@ -207,7 +208,8 @@ _FILES = (
         ),
         sha256="b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
         licence="MIT",
-        used_by=("published: VBench aesthetic quality",),
+        used_by=("aesthetic_quality",),
+        loaded_by=("laion-aesthetic",),
     ),
     WeightFile(
         name="laion-aesthetic",
@@ -219,7 +221,8 @@ _FILES = (
         size=4071,
         sha256="2cd4e60f4f24ae3bcd57b847b13c1f3ba27edc28cc1a7f9ce74ee9f421243cba",
         licence="MIT",
-        used_by=("published: VBench aesthetic quality",),
+        used_by=("aesthetic_quality",),
+        loaded_by=("laion-aesthetic",),
     ),
     WeightFile(
         name="musiq-spaq",
@@ -257,7 +260,8 @@ _FILES = (
             "dino_vitbase16_pretrain.pth",
         ),
         licence="Apache-2.0",
-        used_by=("published: VBench subject consistency, I2V subject",),
+        used_by=("i2v_subject", "published: VBench subject consistency"),
+        loaded_by=("dino-vit-b16", "dino-vit-b16-i2v"),
     ),
     WeightFile(
         name="viclip",

@@ -21,11 +21,14 @@ PER_CLIP = [
     "background_consistency",
     "motion_smoothness",
     "temporal_flickering",
+    "i2v_subject",
+    "aesthetic_quality",
     "dynamic_degree",
 ]
 
 
-OPTIONAL = {"fvd_infinity", "kvd", "kid", "precision", "recall", "density", "coverage"}
+OPTIONAL = {"fvd_infinity", "kvd", "kid", "precision", "recall", "density", "coverage",
+            "i2v_subject", "aesthetic_quality"}  # fmt: skip
 
 
 def test_the_embedded_protocol_is_every_built_in_metric_once_but_those_on_request():
