@@ -128,15 +128,20 @@ def explain(
     clip = _cut(read_video(run.resolve(made)), chosen.num_frames)
     load = request.sample.load_reference
     reference = load(request.geometry) if "reference" in needs and load else None
-    places = zip(prepared.metric.extractors, prepared.extractors, strict=True)
+    first_frame = request.first_frame if "first_frame" in needs else None
+    places = dict(zip(prepared.metric.extractors, prepared.extractors, strict=True))
     example = Example(
         sample_id=sample,
         take=take,
         clip=clip,
         prompt=request.prompt,
-        first_frame=request.first_frame if "first_frame" in needs else None,
+        first_frame=first_frame,
         reference=_cut(reference, len(clip.frames)) if reference else None,
-        features={name: each.extract([clip], [request.prompt])[0] for name, each in places},
+        extra=request.sample.extra,
+        features={n: each.extract([clip], [request.prompt])[0] for n, each in places.items()},
+        first_frame_features={}
+        if first_frame is None
+        else {name: each.extract_picture(first_frame) for name, each in places.items()},
     )
     try:
         score, values = prepared.metric.score_clip(example), prepared.metric.frame_values(example)

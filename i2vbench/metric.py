@@ -39,6 +39,8 @@ class Example:
     """Extractor name -> what it made of ``clip``; holds what the metric's ``extractors`` names."""
     reference_features: Mapping[str, Features] = field(default_factory=dict)
     """The same of ``reference``."""
+    first_frame_features: Mapping[str, Features] = field(default_factory=dict)
+    """What :meth:`Extractor.extract_picture` made of ``first_frame``."""
 
 
 class Extractor(ABC):
@@ -74,6 +76,14 @@ class Extractor(ABC):
         self, clips: Sequence[Clip], prompts: Sequence[str]
     ) -> list[dict[str, NDArray[Any]]]:
         """The arrays of each clip, in order; numpy, on the CPU."""
+
+    def extract_picture(self, picture: Picture) -> dict[str, NDArray[Any]]:
+        """The arrays of a picture on its own, as of a clip of one frame.
+
+        A benchmark that reads pictures otherwise than frames overrides it.
+        """
+        (features,) = self.extract([Clip(frames=picture[None], fps=1.0)], [""])
+        return features
 
 
 class Metric(ABC):

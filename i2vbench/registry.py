@@ -153,6 +153,14 @@ METRICS = Registry(
             "i2vbench.metrics.consistency:BackgroundConsistency",
             "VBench: the same formula on image-text features",
         ),
+        "i2v_subject": (
+            "i2vbench.metrics.i2v_similarity:I2VSubject",
+            "VBench-I2V: similarity of frames with the first frame given, and steadiness",
+        ),
+        "aesthetic_quality": (
+            "i2vbench.metrics.aesthetic:AestheticQuality",
+            "VBench: marks of the frames by LAION's aesthetic predictor",
+        ),
         "motion_smoothness": (
             "i2vbench.metrics.motion:MotionSmoothness",
             "VBench: error of odd frames interpolated from even ones",
@@ -164,10 +172,6 @@ METRICS = Registry(
         "dynamic_degree": (
             "i2vbench.metrics.motion:DynamicDegree",
             "VBench: share of clips with large optical flow",
-        ),
-        "aesthetic_quality": (
-            "i2vbench.metrics.aesthetic:AestheticQuality",
-            "VBench: LAION's aesthetic score of frames",
         ),
         "motion_following": (
             "i2vbench.metrics.motion_following:MotionFollowing",
@@ -235,25 +239,29 @@ EXTRACTORS = Registry(
             "i2vbench.metrics.features.tiny_clip:TinyCLIPExtractor",
             "CLIP trained on playground scenes: frame and prompt embeddings",
         ),
-        "flow": (
-            "i2vbench.metrics.features.flow:FlowExtractor",
-            "optical flow (OpenCV DIS, or RAFT when its weights are there): motion statistics",
-        ),
         "clip-vit-b32": (
-            "i2vbench.metrics.features.clip:CLIPExtractor",
-            "OpenAI's CLIP ViT-B/32: frame and prompt embeddings",
+            "i2vbench.metrics.features.clip_vit:CLIPExtractor",
+            "CLIP ViT-B/32 with its own preprocessing: frame and prompt embeddings",
         ),
         "clip-vit-b32-vbench": (
-            "i2vbench.metrics.features.clip:VBenchCLIPExtractor",
-            "the same on frames as VBench prepares them",
+            "i2vbench.metrics.features.clip_vit:VBenchCLIPExtractor",
+            "CLIP ViT-B/32 behind VBench's resize: frame embeddings",
         ),
-        "clip-vit-l14": (
-            "i2vbench.metrics.features.clip:AestheticExtractor",
-            "CLIP ViT-L/14 with LAION's aesthetic head: a score a frame",
+        "laion-aesthetic": (
+            "i2vbench.metrics.features.clip_vit:LAIONAestheticExtractor",
+            "CLIP ViT-L/14 behind VBench's resize, and LAION's aesthetic marks",
         ),
         "dino-vit-b16": (
             "i2vbench.metrics.features.dino:DINOExtractor",
-            "DINO ViT-B/16 as VBench takes it: 768 features a frame",
+            "DINO ViT-B/16 of whole frames as VBench, 768 features a frame",
+        ),
+        "dino-vit-b16-i2v": (
+            "i2vbench.metrics.features.dino:I2VSubjectDINOExtractor",
+            "DINO ViT-B/16 of cropped frames and pictures as VBench-I2V",
+        ),
+        "flow": (
+            "i2vbench.metrics.features.flow:FlowExtractor",
+            "optical flow (OpenCV DIS, or RAFT when its weights are there): motion statistics",
         ),
         "raft": (
             "i2vbench.metrics.features.flow:RaftExtractor",

@@ -6,7 +6,7 @@ The walk goes through planned batches. What a batch gives is on disk before the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from i2vbench.feature_store import FeatureStore, StoredFeatures
 from i2vbench.files import append_rows, file_sha256, write_atomic
 from i2vbench.fingerprint import fingerprint
 from i2vbench.generation import Plan
-from i2vbench.metric import ClipMetric, Example, Extractor
+from i2vbench.metric import ClipMetric, Example, Extractor, Features
 from i2vbench.metric_runs import MetricRun, prepare_metrics
 from i2vbench.model import Card, Request
+from i2vbench.picture_features import PictureFeatures
 from i2vbench.progress import Progress, SilentProgress
 from i2vbench.protocol import Protocol, load_protocol
 from i2vbench.reopen import reopen_run
@@ -372,6 +373,12 @@ def _with_features(example: Example, metric_run: MetricRun, stores: _Stores) -> 
         for place, name in names:
             store = stores.references[name]
             references[place] = (store, store.key(example.reference, example.prompt))
+    pictures: Mapping[str, Features] = {}
+    if example.first_frame is not None:
+        extractors = zip(metric_run.metric.extractors, metric_run.extractors, strict=True)
+        pictures = PictureFeatures(
+            example.first_frame, {p: (each, stores.own[each.name]) for p, each in extractors}
+        )
     return Example(
         sample_id=example.sample_id,
         take=example.take,
@@ -382,6 +389,7 @@ def _with_features(example: Example, metric_run: MetricRun, stores: _Stores) -> 
         extra=example.extra,
         features=StoredFeatures(own),
         reference_features=StoredFeatures(references),
+        first_frame_features=pictures,
     )
 
 

@@ -212,8 +212,8 @@ _FILES = (
         ),
         sha256="b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
         licence="MIT",
-        used_by=("published: VBench aesthetic quality",),
-        loaded_by=("clip-vit-l14",),
+        used_by=("aesthetic_quality",),
+        loaded_by=("laion-aesthetic",),
     ),
     WeightFile(
         name="laion-aesthetic",
@@ -225,8 +225,8 @@ _FILES = (
         size=4071,
         sha256="2cd4e60f4f24ae3bcd57b847b13c1f3ba27edc28cc1a7f9ce74ee9f421243cba",
         licence="MIT",
-        used_by=("published: VBench aesthetic quality",),
-        loaded_by=("clip-vit-l14",),
+        used_by=("aesthetic_quality",),
+        loaded_by=("laion-aesthetic",),
     ),
     WeightFile(
         name="musiq-spaq",
@@ -265,8 +265,8 @@ _FILES = (
         ),
         sha256="bf34ad0f424b9029b593e8dc3ed553bf26e88bcba0d32bf3e62a6209cb64c85e",
         licence="Apache-2.0",
-        used_by=("published: VBench subject consistency, I2V subject",),
-        loaded_by=("dino-vit-b16",),
+        used_by=("i2v_subject", "published: VBench subject consistency"),
+        loaded_by=("dino-vit-b16", "dino-vit-b16-i2v"),
     ),
     WeightFile(
         name="viclip",

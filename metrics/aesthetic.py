@@ -1,4 +1,6 @@
-"""How pleasing frames are, by LAION's aesthetic predictor."""
+"""Aesthetic quality: what people would say of single frames, as LAION's predictor guesses it."""
+
+# Shapes: T frames.
 
 from __future__ import annotations
 
@@ -11,28 +13,29 @@ from .consistency import features_of
 
 
 class AestheticQuality(ClipMetric):
-    """Mean of LAION's aesthetic score over the frames, over ten.
+    """Mean mark of the frames by LAION's aesthetic predictor, divided by 10.
 
-    Per clip: the mean over its frames; then the mean over the clips. About 0.3 to 0.7 for videos;
-    the predictor is linear and has no bounds. Higher is better.
+    The predictor is linear on the CLIP ViT-L/14 embedding. Range about [0, 1], since its training
+    marks go from 1 to 10, but nothing clips it; higher is better. The mean over a clip's frames,
+    then over the clips.
 
-    Source: VBench ``aesthetic_quality``: CLIP ViT-L/14 and the linear head of
-    LAION-AI/aesthetic-predictor, trained on ratings of pictures from 1 to 10.
+    Source: VBench (arXiv 2311.17982) ``aesthetic_quality``.
 
-    Caveat: it judges pictures, and a still one of a fine painting scores best.
+    Caveat: it looks at frames one by one, so a frozen clip of a good picture scores high.
     """
 
     name = "aesthetic_quality"
     title = "Aesthetic quality"
     version = "1"
     higher_is_better = True
-    unit = "rating / 10"
-    extractors = ("clip-vit-l14",)
+    extractors = ("laion-aesthetic",)
 
     def score_clip(self, example: Example) -> float:
-        """The mean score of one clip's frames."""
+        """The mean mark of one clip over 10."""
         return float(np.mean(self.frame_values(example)))
 
     def frame_values(self, example: Example) -> NDArray[np.float64]:
-        """The score of each frame."""
-        return features_of(example, "clip-vit-l14")["aesthetic"].astype(np.float64)
+        """Each frame's mark over 10."""
+        (extractor,) = self.extractors
+        marks_T: NDArray[np.float64] = features_of(example, extractor)["aesthetic"] / np.float64(10)
+        return marks_T

@@ -77,6 +77,21 @@ def features_of(example: Example, extractor: str) -> Features:
         return _own(extractor).extract([example.clip], [example.prompt])[0]
 
 
+def picture_features_of(example: Example, extractor: str) -> Features:
+    """The arrays of the example's first frame; made here as :func:`features_of` does.
+
+    Raises:
+        MissingWeightsError: the network's weights are not here.
+        ValueError: the example has no first frame.
+    """
+    if example.first_frame is None:
+        raise ValueError(f"{example.sample_id}: there is no first frame to compare with")
+    try:
+        return example.first_frame_features[extractor]
+    except KeyError:
+        return _own(extractor).extract_picture(example.first_frame)
+
+
 @cache
 def _own(extractor: str) -> Extractor:
     made: Extractor = EXTRACTORS.load(extractor)()

@@ -24,8 +24,7 @@ from i2vbench.totals import total_scores
 
 FILES = sorted((Path(metrics.__path__[0]) / "protocols").glob("*.yaml"))
 NOT_YET = {
-    "metrics": {"i2v_subject", "i2v_background", "camera_motion", "imaging_quality",
-                "overall_consistency"},
+    "metrics": {"i2v_background", "camera_motion", "imaging_quality", "overall_consistency"},
     "extractors": {"amt-s", "musiq", "dreamsim", "viclip", "cotracker"},
 }  # fmt: skip
 """Names that protocols use before the networks are here."""

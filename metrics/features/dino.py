@@ -1,108 +1,133 @@
-"""DINO ViT-B/16 as VBench takes it: the class token of each frame.
+"""DINO ViT-B/16 (M. Caron et al., ICCV 2021, arXiv 2104.14294): what a frame shows.
 
-M. Caron et al.: Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021,
-arXiv 2104.14294. The blocks are timm's, the names those of the published file. Frames keep their
-shape, so positions are interpolated, in the way of the original and not of timm.
+The published file has the names of timm's vision transformer; the original differs from timm in
+one thing, how it stretches the position embedding over frames that are not 224 px squares.
 
-Letters: T frames, C channels, H height, W width, P patches, D = 768 features.
+Letters: T frames, C channels, H, W pixels, P patches, D = 768 features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.functional import normalize, resize
 
-from i2vbench.clip import Clip, Frames
+from i2vbench.clip import Clip, Frames, Picture
 from i2vbench.metric import Extractor
 from i2vbench.weights import resolve, sha256_of
 
-from .resize import as_float
+from .preparation import Preparation, batches
+from .torchscript import exact
 
 WEIGHTS = "dino-vit-b-16"
-SIZE_PX = 224
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HEAD_WIDTH = 64
 BATCH_FRAMES = 16
-"""A clip's frames go through in batches of this many, whatever other clips there are."""
 
 
-class DINO(nn.Module):
-    """timm's ViT-B/16 with the positions of DINO's code."""
+class DINO(torch.nn.Module):
+    """The network of the published file, for inference alone."""
 
-    def __init__(self, **changes: Any) -> None:  # noqa: ANN401
-        """Takes changes of timm's configuration, for smaller networks."""
+    def __init__(self, vit: VisionTransformer) -> None:
         super().__init__()
-        self.vit: Any = timm.create_model(
-            "vit_base_patch16_224.dino",
-            pretrained=False,
-            num_classes=0,
-            dynamic_img_size=True,
-            **changes,
-        )
+        self.vit = vit
 
     def forward(self, frames_TCHW: Tensor) -> Tensor:
-        """The class token behind the last norm, (T, D), of normalised frames of any shape."""
+        """The class token after the last norm.
+
+        Args:
+            frames_TCHW: float (T, 3, H, W), normalised; what is left of 16 px is not read.
+
+        Returns:
+            (T, D).
+        """
         vit = self.vit
         patches_TDHW = vit.patch_embed.proj(frames_TCHW)
+        rows, columns = patches_TDHW.shape[2:]
         tokens_TPD = patches_TDHW.flatten(2).transpose(1, 2)
         tokens_TPD = torch.cat([vit.cls_token.expand(len(tokens_TPD), -1, -1), tokens_TPD], dim=1)
-        tokens_TPD = tokens_TPD + positions(vit.pos_embed, *patches_TDHW.shape[2:])
-        for block in vit.blocks:
-            tokens_TPD = block(tokens_TPD)
-        features_TD: Tensor = vit.norm(tokens_TPD)[:, 0]
+        tokens_TPD = tokens_TPD + stretched_positions(vit.pos_embed, rows, columns)
+        features_TD: Tensor = vit.norm(vit.blocks(tokens_TPD))[:, 0]
         return features_TD
 
 
-def positions(embedding_1PD: Tensor, height: int, width: int) -> Tensor:
-    """The embeddings (1, 1 + height * width, D) of a grid of another shape.
+def stretched_positions(positions_1PD: Tensor, rows: int, columns: int) -> Tensor:
+    """The position embedding of a square, stretched over ``rows`` x ``columns`` patches.
 
-    Bicubic by a scale to which DINO's code adds a tenth of a patch against rounding: the positions
-    are off by that, and so are all published numbers.
+    Bicubic. The original adds 0.1 patch to either side against a rounding error, and samples with
+    that factor; so an embedding of another length than the square's is a little too narrow.
+
+    Args:
+        positions_1PD: (1, 1 + side * side, D), the class token's first.
+        rows: patches from top to bottom.
+        columns: patches from left to right.
+
+    Returns:
+        (1, 1 + rows * columns, D).
     """
-    side = round((embedding_1PD.shape[1] - 1) ** 0.5)
-    if (height, width) == (side, side):
-        return embedding_1PD
-    grid_1DHW = embedding_1PD[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    scaled_1DHW = F.interpolate(
-        grid_1DHW, scale_factor=((height + 0.1) / side, (width + 0.1) / side), mode="bicubic"
+    side = math.isqrt(positions_1PD.shape[1] - 1)
+    if (rows, columns) == (side, side):
+        return positions_1PD
+    square_1DHW = positions_1PD[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    stretched_1DHW = F.interpolate(
+        square_1DHW,
+        scale_factor=((rows + 0.1) / side, (columns + 0.1) / side),
+        mode="bicubic",
     )
-    return torch.cat([embedding_1PD[:, :1], scaled_1DHW.flatten(2).transpose(1, 2)], dim=1)
+    return torch.cat([positions_1PD[:, :1], stretched_1DHW.flatten(2).transpose(1, 2)], dim=1)
 
 
 def load_dino(path: Path) -> DINO:
-    """The network with the weights of ``path``, a state dict of the published names."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    with torch.random.fork_rng(devices=[]):
-        network = DINO()
-    network.vit.load_state_dict(state, strict=True)
-    return network.requires_grad_(False).eval()
-
-
-def prepare_whole(frames: Frames) -> Tensor:
-    """uint8 (T, H, W, 3) -> float32 (T, 3, h, w), the shorter side 224 px, nothing cut off.
-
-    Bilinear without antialiasing, as VBench's ``dino_transform``.
-    """
-    small_TCHW = resize(as_float(frames), [SIZE_PX], InterpolationMode.BILINEAR, antialias=False)
-    prepared_TCHW: Tensor = normalize(small_TCHW / 255.0, list(MEAN), list(STD))
-    return prepared_TCHW
+    """The network with the weights of ``path``, a state dict with the names of the original."""
+    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    width = state["cls_token"].shape[-1]
+    patch = state["patch_embed.proj.weight"].shape[-1]
+    with torch.device("meta"):
+        vit = VisionTransformer(
+            img_size=patch * math.isqrt(state["pos_embed"].shape[1] - 1),
+            patch_size=patch,
+            num_classes=0,
+            embed_dim=width,
+            depth=sum(key.endswith(".norm1.weight") for key in state),
+            num_heads=width // HEAD_WIDTH,
+        )
+    vit.load_state_dict({k: v.float() for k, v in state.items()}, strict=True, assign=True)
+    return DINO(vit).requires_grad_(False).eval()
 
 
 class DINOExtractor(Extractor):
-    """``pooled`` (T, 768) float32: the class token of each frame, as VBench prepares them."""
+    """Array ``pooled`` (T, 768), float32: the class token of each frame, not of unit length.
+
+    The frame as VBench's subject consistency prepares it (``dino_transform``, commit 45e79ec): its
+    shorter side brought to 224 px, bilinear without antialiasing, nothing cropped.
+    """
 
     name = "dino-vit-b16"
     version = "1"
+    preparation: ClassVar[Preparation] = Preparation(
+        shorter_side_px=224,
+        crop_px=None,
+        interpolation=InterpolationMode.BILINEAR,
+        antialias=False,
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+    )
 
     def __init__(self, *, device: str = "cpu") -> None:
+        """Loads the network onto ``device``.
+
+        Raises:
+            MissingWeightsError: the published file is not here.
+        """
         super().__init__(device=device)
         self._network = load_dino(resolve(WEIGHTS)).to(device)
 
@@ -113,22 +138,46 @@ class DINOExtractor(Extractor):
 
     def spec(self) -> dict[str, Any]:
         """The weights and how a frame becomes the network's input."""
-        return {
-            "weights_sha256": sha256_of(WEIGHTS),
-            "size_px": SIZE_PX,
-            "resize": "shorter side, bilinear on floats without antialias, no crop",
-            "mean": list(MEAN),
-            "std": list(STD),
-        }
+        return {"weights_sha256": sha256_of(WEIGHTS), **self.preparation.spec()}
 
-    @torch.inference_mode()
     def extract(
         self, clips: Sequence[Clip], prompts: Sequence[str]
     ) -> list[dict[str, NDArray[Any]]]:
-        """``pooled`` of each clip; the prompts are not read."""
-        return [{"pooled": self._pooled(clip.frames).cpu().numpy()} for clip in clips]
+        """The array of each clip; one clip a pass, so that none depends on another."""
+        return [self._pooled(clip.frames, self.preparation) for clip in clips]
 
-    def _pooled(self, frames: Frames) -> Tensor:
-        starts = range(0, len(frames), BATCH_FRAMES)
-        batches = (prepare_whole(frames[start : start + BATCH_FRAMES]) for start in starts)
-        return torch.cat([self._network(batch.to(self.device)) for batch in batches])
+    def _pooled(self, frames: Frames, preparation: Preparation) -> dict[str, NDArray[Any]]:
+        with torch.inference_mode(), exact():
+            parts = [
+                self._network(preparation(batch).to(self.device)).cpu()
+                for batch in batches(frames, BATCH_FRAMES)
+            ]
+        return {"pooled": torch.cat(parts).numpy()}
+
+
+class I2VSubjectDINOExtractor(DINOExtractor):
+    """The same array of the frames as VBench-I2V's ``i2v_subject`` prepares them.
+
+    Shorter side to 256 px, bicubic, then the centred square of 224 px. Frames are resized as
+    floats, with antialiasing, which is what torchvision has done since 0.17 where nobody says
+    otherwise; the picture is resized by Pillow.
+    """
+
+    name = "dino-vit-b16-i2v"
+    preparation = Preparation(
+        shorter_side_px=256,
+        crop_px=224,
+        interpolation=InterpolationMode.BICUBIC,
+        antialias=True,
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+    )
+    picture_preparation: ClassVar[Preparation] = dataclasses.replace(preparation, pillow=True)
+
+    def spec(self) -> dict[str, Any]:
+        """The weights and both preparations."""
+        return {**super().spec(), "picture": self.picture_preparation.spec()}
+
+    def extract_picture(self, picture: Picture) -> dict[str, NDArray[Any]]:
+        """The array (1, 768) of a picture on its own."""
+        return self._pooled(picture[None], self.picture_preparation)

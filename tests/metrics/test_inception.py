@@ -187,7 +187,7 @@ PUBLISHED = [
     entry.name
     for entry in EXTRACTORS.entries()
     if ".features.inception" in entry.target or ".i3d_published:" in entry.target
-    or ".c3d:" in entry.target
+    or ".c3d:" in entry.target or ".clip_vit:" in entry.target or ".dino:" in entry.target
 ]  # fmt: skip
 
 

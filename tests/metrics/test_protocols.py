@@ -21,6 +21,8 @@ PER_CLIP = [
     "background_consistency",
     "motion_smoothness",
     "temporal_flickering",
+    "i2v_subject",
+    "aesthetic_quality",
     "dynamic_degree",
 ]
 
@@ -34,6 +36,7 @@ OPTIONAL = {
     "density",
     "coverage",
     "aesthetic_quality",
+    "i2v_subject",
     "motion_following",
 }
 

@@ -1,0 +1,74 @@
+"""What networks of pictures expect: frames resized by their shorter side, cropped, normalised.
+
+Letters: T frames, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchvision.transforms.functional as TF  # noqa: N812
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+
+from i2vbench.clip import Frames
+
+from .resize import as_float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Resize by torchvision or by Pillow, crop, mean and deviation."""
+
+    shorter_side_px: int
+    """What the shorter side becomes; the longer one is rounded down, as torchvision does it."""
+    crop_px: int | None
+    """Side of the centred square that is kept; None keeps the whole frame."""
+    interpolation: InterpolationMode
+    antialias: bool
+    """Of float tensors; Pillow always does."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    pillow: bool = False
+    """Resize 8-bit pictures, so that each pixel is rounded and clipped; else floats, neither."""
+
+    def __call__(self, frames: Frames) -> Tensor:
+        """uint8 (T, H, W, 3) -> float32 (T, 3, h, w), normalised."""
+        resized_TCHW = self._pillow(frames) if self.pillow else self._tensor(frames)
+        if self.crop_px is not None:
+            resized_TCHW = TF.center_crop(resized_TCHW, [self.crop_px, self.crop_px])
+        return TF.normalize(resized_TCHW / 255, list(self.mean), list(self.std))
+
+    def spec(self) -> dict[str, Any]:
+        """The constants (JSON values)."""
+        return {
+            "shorter_side_px": self.shorter_side_px,
+            "crop_px": self.crop_px,
+            "interpolation": self.interpolation.value,
+            "antialias": self.antialias or self.pillow,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "of": "8-bit pictures (Pillow)" if self.pillow else "floats in 0..255, not clipped",
+        }
+
+    def _tensor(self, frames: Frames) -> Tensor:
+        return TF.resize(
+            as_float(frames), [self.shorter_side_px], self.interpolation, antialias=self.antialias
+        )
+
+    def _pillow(self, frames: Frames) -> Tensor:
+        pictures = (
+            TF.resize(Image.fromarray(frame), [self.shorter_side_px], self.interpolation)
+            for frame in frames
+        )
+        return torch.stack([TF.pil_to_tensor(picture) for picture in pictures]).float()
+
+
+def batches(frames: Frames, size: int) -> Iterator[Frames]:
+    """The frames in runs of ``size``, the last one shorter; bounds memory on long clips."""
+    for start in range(0, len(frames), size):
+        yield frames[start : start + size]
