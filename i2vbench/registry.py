@@ -267,6 +267,10 @@ EXTRACTORS = Registry(
             "i2vbench.metrics.features.flow:RaftExtractor",
             "optical flow by RAFT alone: the same motion statistics",
         ),
+        "amt-s": (
+            "i2vbench.metrics.features.amt:AMTExtractor",
+            "AMT-S: error of odd frames interpolated from even ones (weights CC BY-NC)",
+        ),
     },
 )
 

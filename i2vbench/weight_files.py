@@ -245,6 +245,7 @@ _FILES = (
         urls=("https://huggingface.co/lalala125/AMT/resolve/main/amt-s.pth",),
         licence="not stated",
         used_by=("published: VBench motion smoothness",),
+        loaded_by=("amt-s",),
     ),
     WeightFile(
         name="raft-things",

@@ -25,7 +25,7 @@ from i2vbench.totals import total_scores
 FILES = sorted((Path(metrics.__path__[0]) / "protocols").glob("*.yaml"))
 NOT_YET = {
     "metrics": {"i2v_background", "camera_motion", "imaging_quality", "overall_consistency"},
-    "extractors": {"amt-s", "musiq", "dreamsim", "viclip", "cotracker"},
+    "extractors": {"musiq", "dreamsim", "viclip", "cotracker"},
 }  # fmt: skip
 """Names that protocols use before the networks are here."""
 KNOWN = {entry.name for entry in METRICS.entries()}

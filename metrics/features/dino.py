@@ -54,8 +54,11 @@ class DINO(torch.nn.Module):
         patches_TDHW = vit.patch_embed.proj(frames_TCHW)
         rows, columns = patches_TDHW.shape[2:]
         tokens_TPD = patches_TDHW.flatten(2).transpose(1, 2)
-        tokens_TPD = torch.cat([vit.cls_token.expand(len(tokens_TPD), -1, -1), tokens_TPD], dim=1)
-        tokens_TPD = tokens_TPD + stretched_positions(vit.pos_embed, rows, columns)
+        class_token_11D, positions_1PD = vit.cls_token, vit.pos_embed
+        assert class_token_11D is not None
+        assert positions_1PD is not None
+        tokens_TPD = torch.cat([class_token_11D.expand(len(tokens_TPD), -1, -1), tokens_TPD], dim=1)
+        tokens_TPD = tokens_TPD + stretched_positions(positions_1PD, rows, columns)
         features_TD: Tensor = vit.norm(vit.blocks(tokens_TPD))[:, 0]
         return features_TD
 
