@@ -41,7 +41,8 @@ class Preparation:
         resized_TCHW = self._pillow(frames) if self.pillow else self._tensor(frames)
         if self.crop_px is not None:
             resized_TCHW = TF.center_crop(resized_TCHW, [self.crop_px, self.crop_px])
-        return TF.normalize(resized_TCHW / 255, list(self.mean), list(self.std))
+        normal_TCHW: Tensor = TF.normalize(resized_TCHW / 255, list(self.mean), list(self.std))
+        return normal_TCHW
 
     def spec(self) -> dict[str, Any]:
         """The constants (JSON values)."""
@@ -56,9 +57,10 @@ class Preparation:
         }
 
     def _tensor(self, frames: Frames) -> Tensor:
-        return TF.resize(
+        resized_TCHW: Tensor = TF.resize(
             as_float(frames), [self.shorter_side_px], self.interpolation, antialias=self.antialias
         )
+        return resized_TCHW
 
     def _pillow(self, frames: Frames) -> Tensor:
         pictures = (
