@@ -243,7 +243,7 @@ _FILES = (
         name="amt-s",
         file="amt-s.pth",
         urls=("https://huggingface.co/lalala125/AMT/resolve/main/amt-s.pth",),
-        licence="not stated",
+        licence="CC-BY-NC-4.0",
         used_by=("published: VBench motion smoothness",),
         loaded_by=("amt-s",),
     ),

@@ -289,3 +289,64 @@ def test_a_protocol_puts_another_network_in_the_place_of_the_metrics_own(
     assert other.label == "Red(other)"
     assert other.value == pytest.approx(own.value + 1)
     assert other.fingerprint != own.fingerprint
+
+
+class LikePicture(Redness):
+    """Redness of the clip less that of the picture it was made from."""
+
+    name = "like_picture"
+    needs = frozenset({"first_frame"})
+
+    def score_clip(self, example: Example) -> float:
+        of_picture = example.first_frame_features["mean-colour"]["mean"][0]
+        return super().score_clip(example) - float(of_picture)
+
+
+class OfMotion(Redness):
+    """Redness of the clips that a motion is asked of."""
+
+    name = "of_motion"
+    needs = frozenset({"extra.motion"})
+
+    def score_clip(self, example: Example) -> float:
+        return float(example.extra["motion"] == "pan_left")
+
+
+def test_a_picture_goes_through_an_extractor_once_and_as_the_extractor_reads_pictures(
+    make_suite, tmp_path, monkeypatch
+):
+    seen = []
+
+    def extract_picture(self, picture):
+        seen.append(picture)
+        return {"mean": picture.mean((0, 1)) + 100}
+
+    monkeypatch.setattr(MeanColour, "extract_picture", extract_picture)
+    metrics = {kind.name: (f"{__name__}:{kind.__name__}", "") for kind in (Redness, LikePicture)}
+    monkeypatch.setattr(registry.METRICS, "_builtin", metrics)
+    model = Drift()
+    plan = plan_run(make_suite(["a", "b"]), model.geometry, batch_size=2, num_takes=2)
+    run = carry_out(model, plan, tmp_path)
+    of_clips, found = score(run, plan, model.describe(), metrics=list(metrics)).scores
+    of_pictures = np.mean([request.first_frame[..., 0].mean() for request in plan.requests])
+    assert found.value == pytest.approx(of_clips.value - (of_pictures + 100))
+    assert found.n_scored == 4
+    assert len(seen) == 2
+    for rows in run.path.glob("scores/*.jsonl"):
+        rows.unlink()
+    score(run, plan, model.describe(), metrics=["like_picture"])
+    assert len(seen) == 2
+
+
+def test_a_column_of_the_sample_is_a_need_and_reaches_the_metric(make_suite, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.METRICS, "_builtin", {"of_motion": (f"{__name__}:OfMotion", "")})
+    suite = make_suite(["a", "b", "c", "d"])
+    motions = [{"motion": "pan_left"}, {"motion": "zoom_in"}, {"motion": ""}, {}]
+    samples = [
+        dataclasses.replace(s, extra=extra) for s, extra in zip(suite.samples, motions, strict=True)
+    ]
+    model = Drift()
+    plan = plan_run(dataclasses.replace(suite, samples=samples), model.geometry, batch_size=2)
+    run = carry_out(model, plan, tmp_path)
+    (found,) = score(run, plan, model.describe(), metrics=["of_motion"]).scores
+    assert (found.value, found.n_scored, found.n_expected) == (0.5, 2, 2)

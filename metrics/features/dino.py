@@ -51,6 +51,9 @@ class DINO(torch.nn.Module):
             (T, D).
         """
         vit = self.vit
+        # timm has vision transformers without either; load_dino makes none.
+        assert vit.cls_token is not None
+        assert vit.pos_embed is not None
         patches_TDHW = vit.patch_embed.proj(frames_TCHW)
         rows, columns = patches_TDHW.shape[2:]
         tokens_TPD = patches_TDHW.flatten(2).transpose(1, 2)

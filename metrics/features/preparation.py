@@ -41,8 +41,8 @@ class Preparation:
         resized_TCHW = self._pillow(frames) if self.pillow else self._tensor(frames)
         if self.crop_px is not None:
             resized_TCHW = TF.center_crop(resized_TCHW, [self.crop_px, self.crop_px])
-        prepared_TCHW: Tensor = TF.normalize(resized_TCHW / 255, list(self.mean), list(self.std))
-        return prepared_TCHW
+        normal_TCHW: Tensor = TF.normalize(resized_TCHW / 255, list(self.mean), list(self.std))
+        return normal_TCHW
 
     def spec(self) -> dict[str, Any]:
         """The constants (JSON values)."""
