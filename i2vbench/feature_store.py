@@ -22,9 +22,13 @@ from i2vbench.metric import Extractor, Features
 
 def extractor_fingerprint(extractor: Extractor) -> str:
     """sha256 of all that changes the extractor's arrays."""
-    return fingerprint(
-        {"extractor": extractor.name, "version": extractor.version, "spec": extractor.spec()}
-    )
+    spec = extractor.spec()
+    # float32 is left out: what was stored before there was a choice is still found. An extractor
+    # that does not call our constructor has no dtype and is float32.
+    dtype = getattr(extractor, "dtype", "fp32")
+    if dtype != "fp32":
+        spec = {**spec, "dtype": dtype}
+    return fingerprint({"extractor": extractor.name, "version": extractor.version, "spec": spec})
 
 
 class FeatureStore:

@@ -53,14 +53,17 @@ class Extractor(ABC):
     """Whether the arrays depend on the prompt as well (it then enters the cache key)."""
     uses_fps: ClassVar[bool] = False
     """Whether the arrays depend on the clip's rate as well (it then enters the cache key)."""
+    dtypes: ClassVar[tuple[str, ...]] = ("fp32",)
+    """What its network can run in; ``bf16`` is asked of those alone that name it."""
 
-    def __init__(self, *, device: str = "cpu") -> None:
-        """Loads the network onto ``device``.
+    def __init__(self, *, device: str = "cpu", dtype: str = "fp32") -> None:
+        """Loads the network onto ``device``, in ``dtype`` (of ``dtypes``).
 
         Raises:
             MissingWeightsError: its weights are not here.
         """
         self.device = device
+        self.dtype = dtype
 
     @property
     @abstractmethod
@@ -69,7 +72,10 @@ class Extractor(ABC):
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
-        """All that changes its arrays: weights sha256, preprocessing constants (JSON values)."""
+        """What changes its arrays: weights sha256, preprocessing constants (JSON values).
+
+        Name, version and ``dtype`` need not be repeated.
+        """
 
     @abstractmethod
     def extract(

@@ -40,11 +40,12 @@ class MetricRun:
     @property
     def label(self) -> str:
         """What the protocol calls it, else the title with the networks in brackets."""
-        if self.choice.label:
-            return self.choice.label
-        title = self.metric.title or self.metric.name
-        networks = ", ".join(extractor.label for extractor in self.extractors)
-        return f"{title}({networks})" if networks else title
+        networks = [extractor.label for extractor in self.extractors]
+        # A protocol's label is that of the published number; another precision is another one.
+        reduced = sorted({getattr(e, "dtype", "fp32") for e in self.extractors} - {"fp32"})
+        title = self.choice.label or self.metric.title or self.metric.name
+        brackets = ", ".join(reduced if self.choice.label else networks + reduced)
+        return f"{title}({brackets})" if brackets else title
 
     def wants(self, request: Request) -> bool:
         """Whether the request's sample has what the metric needs, and counts in the protocol."""
@@ -90,7 +91,12 @@ class MissingMetric:
 
 
 def prepare_metrics(
-    run: RunDir, plan: Plan, protocol: Protocol, names: Sequence[str], device: str
+    run: RunDir,
+    plan: Plan,
+    protocol: Protocol,
+    names: Sequence[str],
+    device: str,
+    dtype: str = "fp32",
 ) -> list[MetricRun | MissingMetric]:
     """The metrics at work, in the order of ``names``; those that cannot run only named."""
     loaded: dict[str, Extractor | str] = {}
@@ -102,7 +108,7 @@ def prepare_metrics(
         found: list[Extractor | str] = []
         if isinstance(metric, Metric):
             chosen = _extractor_names(metric, choice, protocol)
-            found = [_extractor(each, device, loaded) for each in chosen]
+            found = [_extractor(each, device, dtype, loaded) for each in chosen]
             reason = next((each for each in found if isinstance(each, str)), "")
         if isinstance(metric, str) or reason:
             prepared.append(
@@ -163,14 +169,22 @@ def _extractor_names(metric: Metric, choice: MetricChoice, protocol: Protocol) -
     return choice.extractors
 
 
-def _extractor(name: str, device: str, loaded: dict[str, Extractor | str]) -> Extractor | str:
+def _extractor(
+    name: str, device: str, dtype: str, loaded: dict[str, Extractor | str]
+) -> Extractor | str:
     """The extractor, loaded once, or why it is not here."""
     if name not in loaded:
         if not _exists(EXTRACTORS, name):
             loaded[name] = f"this version has no extractor {name!r}"
         else:
             try:
-                loaded[name] = EXTRACTORS.load(name)(device=device)
+                kind = EXTRACTORS.load(name)
+                if dtype == "fp32" or dtype in kind.dtypes:
+                    options = {} if dtype == "fp32" else {"dtype": dtype}
+                    loaded[name] = kind(device=device, **options)
+                else:
+                    logger.warning("extractor %s has no %s and stays in fp32", name, dtype)
+                    loaded[name] = kind(device=device)
             except MissingWeightsError as error:
                 loaded[name] = str(error)
     return loaded[name]

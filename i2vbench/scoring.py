@@ -39,6 +39,7 @@ def score(
     metrics: Sequence[str] | None = None,
     protocol: str | None = None,
     device: str = "cpu",
+    dtype: str = "fp32",
     progress: Progress | None = None,
 ) -> Results:
     """Scores a run that :func:`i2vbench.generate` made.
@@ -49,6 +50,8 @@ def score(
         metrics: names; None for all of the protocol.
         protocol: a name; None for the suite's.
         device: for the extractors.
+        dtype: ``fp32``, or ``bf16`` for those extractors that can: quicker, and another number, so
+            that boards give it a column of its own.
         progress: told of each clip; None for silence.
 
     Returns:
@@ -66,6 +69,7 @@ def score(
         metrics=metrics,
         protocol=protocol,
         device=device,
+        dtype=dtype,
         progress=progress,
     )
 
@@ -78,6 +82,7 @@ def score_run(
     metrics: Sequence[str] | None = None,
     protocol: str | None = None,
     device: str = "cpu",
+    dtype: str = "fp32",
     cache_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Results:
@@ -90,6 +95,8 @@ def score_run(
         metrics: names; None for all of the protocol.
         protocol: a name; None for the suite's.
         device: for the extractors.
+        dtype: ``fp32``, or ``bf16`` for those extractors that can: quicker, and another number, so
+            that boards give it a column of its own.
         cache_dir: where features of reference clips are kept for other runs; None for the run's
             own ``features/``.
         progress: told of each clip; None for silence.
@@ -103,7 +110,7 @@ def score_run(
     chosen = load_protocol(protocol or plan.suite.protocol)
     names = metrics or chosen.metrics_on(plan.suite.name)
     with run.lock():
-        prepared = prepare_metrics(run, plan, chosen, names, device)
+        prepared = prepare_metrics(run, plan, chosen, names, device, dtype)
         runs = [entry for entry in prepared if isinstance(entry, MetricRun)]
         stores = _Stores(run, cache_dir, {e.name: e for r in runs for e in r.extractors})
         _walk(run, plan, chosen, runs, stores, progress or SilentProgress())
@@ -115,11 +122,11 @@ def score_run(
             scores += total_scores(chosen.totals, scores)
         results = results_of(run, plan, card, chosen, scores)
         write_atomic(run.results_file, results.to_json())
-        run.set_status("scored", score_key=score_key(chosen, metrics))
+        run.set_status("scored", score_key=score_key(chosen, metrics, dtype))
     return results
 
 
-def score_key(protocol: Protocol, metrics: Sequence[str] | None) -> str:
+def score_key(protocol: Protocol, metrics: Sequence[str] | None, dtype: str = "fp32") -> str:
     """What was asked for and by which code: equal keys need no second scoring.
 
     Cheap on purpose (no network is loaded): a hash of the request and of the metrics' sources.
@@ -132,6 +139,7 @@ def score_key(protocol: Protocol, metrics: Sequence[str] | None) -> str:
             # A file of one's own may change without its version.
             "protocol": repr(protocol),
             "metrics": list(metrics or protocol.metrics),
+            "dtype": dtype,
             "sources": [file_sha256(source) for source in sources],
         }
     )

@@ -350,3 +350,40 @@ def test_a_column_of_the_sample_is_a_need_and_reaches_the_metric(make_suite, tmp
     run = carry_out(model, plan, tmp_path)
     (found,) = score(run, plan, model.describe(), metrics=["of_motion"]).scores
     assert (found.value, found.n_scored, found.n_expected) == (0.5, 2, 2)
+
+
+class Rounded(MeanColour):
+    """An extractor that can run in bfloat16."""
+
+    name = "rounded"
+    dtypes = ("fp32", "bf16")
+
+
+class RoundedRedness(Redness):
+    name = "rounded_redness"
+    extractors = ("rounded",)
+
+    def score_clip(self, example):
+        return float(example.features["rounded"]["mean"][0])
+
+
+def test_bfloat16_is_a_column_of_its_own_where_the_network_can(
+    make_suite, tmp_path, monkeypatch, caplog
+):
+    for kinds, registered in (
+        (registry.METRICS, RoundedRedness),
+        (registry.EXTRACTORS, Rounded),
+    ):
+        entry = {registered.name: (f"{__name__}:{registered.__name__}", "")}
+        monkeypatch.setattr(kinds, "_builtin", {**kinds._builtin, **entry})
+    run, plan, card = made(make_suite, tmp_path)
+    names = ["rounded_redness", "redness"]
+    exact = score(run, plan, card, metrics=names).scores
+    key = run.score_key
+    reduced = score(run, plan, card, metrics=names, dtype="bf16").scores
+    assert run.score_key != key
+    assert [each.label for each in exact] == ["Red(mean)", "Red(mean)"]
+    assert [each.label for each in reduced] == ["Red(mean, bf16)", "Red(mean)"]
+    assert reduced[0].fingerprint != exact[0].fingerprint
+    assert reduced[1].fingerprint == exact[1].fingerprint
+    assert "mean-colour has no bf16 and stays in fp32" in caplog.text

@@ -26,6 +26,7 @@ class InceptionNVIDIAExtractor(InceptionExtractor):
     """The arrays of :class:`InceptionExtractor`; the file itself resizes the uint8 frames."""
 
     name = "inception-nvidia"
+    dtypes = ("fp32",)
     weights = "inception-2015-nvidia"
 
     def spec(self) -> dict[str, Any]:
@@ -36,7 +37,7 @@ class InceptionNVIDIAExtractor(InceptionExtractor):
         }
 
     def _load(self, device: str) -> nn.Module:
-        return load_torchscript(self.weights, device)
+        return load_torchscript(self.weights, device).to(memory_format=torch.channels_last)
 
     def _find_last_layer(self) -> tuple[Tensor, Tensor]:
         # Asked for probabilities, the file would run the whole network a second time.
