@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import timm
@@ -102,7 +102,7 @@ class EfficientNetExtractor(Extractor):
 
     name = "efficientnet-lite0"
     version = "1"
-    dtypes = ("fp32", "bf16")
+    dtypes: ClassVar[tuple[str, ...]] = ("fp32", "bf16")
 
     def __init__(self, *, device: str = "cpu", dtype: str = "fp32") -> None:
         super().__init__(device=device, dtype=dtype)

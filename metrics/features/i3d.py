@@ -206,7 +206,7 @@ class I3DExtractor(Extractor):
 
     name = "i3d"
     version = "1"
-    dtypes = ("fp32", "bf16")
+    dtypes: ClassVar[tuple[str, ...]] = ("fp32", "bf16")
     weights: ClassVar[str] = "i3d-k400"
     """Name in the register of weights."""
     bn_epsilon: ClassVar[float] = BN_EPSILON

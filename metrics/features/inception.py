@@ -247,7 +247,7 @@ class InceptionExtractor(Extractor):
 
     name = "inception"
     version = "1"
-    dtypes = ("fp32", "bf16")
+    dtypes: ClassVar[tuple[str, ...]] = ("fp32", "bf16")
     weights: ClassVar[str] = "inception-2015"
     """Name in the register of weights."""
     preset: ClassVar[Preset] = Preset(
