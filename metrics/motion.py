@@ -141,8 +141,9 @@ class MotionSmoothness(ClipMetric):
     count.
 
     Source: VBench ``motion_smoothness``. There AMT-S interpolates and its frames are cut to whole
-    levels; here both even frames are warped half way along the optical flow and blended, unrounded.
-    The numbers do not compare with published ones.
+    levels, as the extractor ``amt-s`` does; with ``flow`` both even frames are warped half way
+    along the optical flow and blended, unrounded, and the numbers do not compare with published
+    ones.
 
     Caveat: a frozen clip scores 1; noise lowers it as jerky motion does.
     """

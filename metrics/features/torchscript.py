@@ -16,7 +16,7 @@ from i2vbench.weights import resolve
 def load_torchscript(name: str, device: str) -> nn.Module:
     """The network of the register's file ``name`` on ``device``, in eval mode.
 
-    TorchScript is a program of tensor operations; unlike a pickle it cannot run anything else.
+    TorchScript is a program of torch's operators, not of Python: it is trusted as its sha256 is.
 
     Raises:
         MissingWeightsError: the file is not here, or it is no TorchScript.
