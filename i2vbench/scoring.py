@@ -1,12 +1,14 @@
 """Scoring: clip -> extractors -> metrics, each clip decoded once, each extractor run once on it.
 
-The walk goes through planned batches. What a batch gives is on disk before the next one begins
-(features per clip, one row per clip and metric), so that a killed scoring goes on where it was.
+The walk goes through planned batches; the next one is decoded meanwhile. What a batch gives is on
+disk before the next one's extraction begins (features per clip, one row per clip and metric), so
+that a killed scoring goes on where it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ from i2vbench.sample import Suite
 from i2vbench.summary import results_of, score_of
 from i2vbench.totals import total_scores
 from i2vbench.video_io import read_video
+
+_Opened = dict[tuple[str, int], Example | str]
+"""(Sample, take) -> the clip ready for the extractors, or why there is none."""
 
 
 def score(
@@ -167,13 +172,27 @@ def _walk(
     stores: _Stores,
     progress: Progress,
 ) -> None:
-    takes = run.takes()
-    total = sum(len(batch) for batch in plan.batches)
+    takes, batches = run.takes(), plan.batches
+    total = sum(len(batch) for batch in batches)
     progress.start("scoring", total)
+
+    def open_batch(batch: Sequence[Request]) -> _Opened:
+        keys = [(request.sample.id, request.take) for request in batch]
+        return {
+            key: _open_example(run, request, takes.get(key), protocol, runs)
+            for key, request in zip(keys, batch, strict=True)
+        }
+
     try:
-        for batch in plan.batches:
-            _score_batch(run, batch, takes, protocol, runs, stores)
-            progress.advance(len(batch))
+        # Decoding releases the interpreter, as the networks do. One batch ahead and no more: that
+        # bounds memory; one thread: what a suite loads need not be thread-safe.
+        with ThreadPoolExecutor(1, thread_name_prefix="decode") as worker:
+            upcoming = [worker.submit(open_batch, first) for first in batches[:1]]
+            for number, batch in enumerate(batches, start=1):
+                opened = upcoming.pop().result()
+                upcoming += [worker.submit(open_batch, b) for b in batches[number : number + 1]]
+                _score_batch(batch, opened, takes, runs, stores)
+                progress.advance(len(batch))
     finally:
         progress.finish()
 
@@ -211,18 +230,13 @@ def scored_examples(
 
 
 def _score_batch(
-    run: RunDir,
     batch: Sequence[Request],
+    opened: _Opened,
     takes: dict[tuple[str, int], Take],
-    protocol: Protocol,
     runs: Sequence[MetricRun],
     stores: _Stores,
 ) -> None:
     """Adds the batch to every metric; rows that an earlier scoring left are taken as they are."""
-    opened: dict[tuple[str, int], Example | str] = {}
-    for request in batch:
-        key = (request.sample.id, request.take)
-        opened[key] = _open_example(run, request, takes.get(key), protocol, runs)
     readable = [example for example in opened.values() if isinstance(example, Example)]
     failures = _extract(readable, runs, stores)
     for metric_run in runs:

@@ -1,6 +1,7 @@
 """The scoring engine: counts of passes, failures, fingerprints, stored features."""
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from i2vbench.metric_runs import metric_fingerprint
 from i2vbench.protocol import MetricChoice, Protocol
 from i2vbench.results import load_results
 from i2vbench.scoring import score_run as score
+from i2vbench.video_io import read_video
 from tests.adapters import Drift, Fragile
 
 IDS = ["a", "b", "c", "d", "e"]
@@ -387,3 +389,52 @@ def test_bfloat16_is_a_column_of_its_own_where_the_network_can(
     assert reduced[0].fingerprint != exact[0].fingerprint
     assert reduced[1].fingerprint == exact[1].fingerprint
     assert "mean-colour has no bf16 and stays in fp32" in caplog.text
+
+
+def test_each_clip_is_decoded_once_a_batch_ahead_of_the_extractors(
+    make_suite, tmp_path, monkeypatch
+):
+    run, plan, card = made(make_suite, tmp_path)
+    names = [
+        sorted(run.resolve(run.takes()[r.sample.id, r.take]).name for r in b) for b in plan.batches
+    ]
+    assert [len(batch) for batch in names] == [2, 2, 1]
+    decoded: list[str] = []
+    seen: list[int] = []
+    second_is_decoded = threading.Event()
+
+    def reading(path):
+        decoded.append(path.name)
+        clip = read_video(path)
+        if len(decoded) == 4:
+            second_is_decoded.set()
+        return clip
+
+    def extracting(self, clips, prompts):
+        if not seen:
+            # Before anything is extracted the second batch is there, and the third is not begun.
+            assert second_is_decoded.wait(timeout=20)
+        if len(seen) < 4:
+            assert len(decoded) == 4, "no more than one batch ahead"
+        seen.append(len(clips))
+        return extract(self, clips, prompts)
+
+    extract = MeanColour.extract
+    monkeypatch.setattr("i2vbench.scoring.read_video", reading)
+    monkeypatch.setattr(MeanColour, "extract", extracting)
+    score(run, plan, card, metrics=["redness", "colour_shift"])
+    assert sorted(decoded) == sorted(name for batch in names for name in batch)
+    assert seen == [1] * (2 * len(IDS)), "clip and reference, once for both metrics"
+
+
+def test_an_error_of_a_suite_while_decoding_ahead_is_the_error_of_scoring(
+    make_suite, tmp_path, monkeypatch
+):
+    run, plan, card = made(make_suite, tmp_path)
+
+    def broken(path):
+        raise RuntimeError("the disk is gone")
+
+    monkeypatch.setattr("i2vbench.scoring.read_video", broken)
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        score(run, plan, card, metrics=["redness"])
