@@ -47,7 +47,7 @@ def _tiled_attention(q_XJQE: Tensor, k_XJKE: Tensor, v_XJKE: Tensor) -> Tensor:
     """As :func:`softmax_attention`, in matrix products of a few queries at a time.
 
     torch's fused kernel multiplies bf16 at the speed of float32 where there is no AMX; this one is
-    1.3 to 2.2 times as fast there, and half as fast where there is. Scores are rounded to bf16, as
+    1.3 to 2.2 times as fast there, and slower where there is. Scores are rounded to bf16, as
     the queries and keys were.
     """
     num_heads, num_queries, width = q_XJQE.shape[1:]
