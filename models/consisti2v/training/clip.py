@@ -160,9 +160,7 @@ def train(output: Path, options: ClipTraining, *, config: dict[str, Any] | None 
             optimizer, learning_rate(step, options.steps, options.peak_rate, options.warmup_steps)
         )
         frames_BKCHW, texts = pool.batch(step, options.batch_size, options.seed)
-        numbers = _losses(
-            model, frames_BKCHW, _without_padding(tokenize(tokenizer, texts)), options
-        )
+        numbers = _losses(model, frames_BKCHW, without_padding(tokenize(tokenizer, texts)), options)
         optimizer.zero_grad(set_to_none=True)
         numbers["loss"].backward()
         nn.utils.clip_grad_norm_(model.parameters(), options.max_grad_norm)
@@ -193,7 +191,7 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
     return out["input_ids"]  # type: ignore[no-any-return]
 
 
-def _without_padding(tokens_BL: torch.Tensor) -> torch.Tensor:
+def without_padding(tokens_BL: torch.Tensor) -> torch.Tensor:
     """Returns the columns up to the longest text; under the causal mask, padding has no effect."""
     return tokens_BL[:, : int(tokens_BL.argmax(1).max()) + 1]
 

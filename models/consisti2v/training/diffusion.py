@@ -13,6 +13,8 @@ from torch import nn
 
 NUM_TIMESTEPS: Final = 1000
 BETAS: Final = (0.00085, 0.012)
+SCHEDULER_FILE: Final = "scheduler.json"
+"""In a run directory of the tiny UNet: what its sampling has to know of the training."""
 
 
 class NoiseSchedule:
@@ -37,15 +39,6 @@ class NoiseSchedule:
         """Returns sqrt(a_t) * noise - sqrt(1 - a_t) * clean, one t per clip."""
         a = self._of(t_B, clean)
         return a.sqrt() * noise - (1.0 - a).sqrt() * clean
-
-    def root_v_weight(self, t_B: torch.Tensor) -> torch.Tensor:
-        """Returns sqrt(1 + 1/SNR), which is the root of 1 / a_t, per clip, (B,).
-
-        The uniform epsilon loss weighs an error of the predicted clip by the SNR, which is below
-        0.01 where a clip's motion is decided. 1 + 1/SNR (the velocity loss) would lift these steps
-        a hundredfold; its root is between.
-        """
-        return self.alpha_bar[t_B].rsqrt()
 
     def _of(self, t_B: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         return self.alpha_bar[t_B.cpu()].to(like.device).view(-1, *[1] * (like.dim() - 1))

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from i2vbench.models.consisti2v.saving import MODEL_INDEX
-from i2vbench.models.consisti2v.training.diffusion import BETAS, NUM_TIMESTEPS
+from i2vbench.models.consisti2v.training.diffusion import BETAS, NUM_TIMESTEPS, SCHEDULER_FILE
 
 SCHEDULER_CONFIG: dict[str, Any] = {
     "_class_name": "DDIMScheduler",
@@ -43,8 +43,8 @@ def export_checkpoint(unet_run: Path, vae: Path, text: Path, output: Path) -> No
         output / "model_index.json",
         {**MODEL_INDEX, "scheduler": ["diffusers", "DDIMScheduler"]},
     )
-    prediction = (unet_run / "prediction.txt").read_text(encoding="utf-8").strip()
-    schedule = {**SCHEDULER_CONFIG, "prediction_type": prediction}
+    trained = json.loads((unet_run / SCHEDULER_FILE).read_text(encoding="utf-8"))
+    schedule = {**SCHEDULER_CONFIG, **trained}
     _write_json(output / "scheduler" / "scheduler_config.json", schedule)
     config = json.loads((unet_run / "config.json").read_text(encoding="utf-8"))
     # The name of the network that the published configuration carries.

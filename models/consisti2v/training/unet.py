@@ -1,9 +1,10 @@
 """Trains the tiny video UNet by the recipe of ConsistI2V (TMLR 2024, arXiv:2402.04324).
 
-Kept: noise shared between frames (PYoCo), linear betas, one timestep per clip, epsilon loss on
-frames 1..T-1, text and first frame each dropped one time in ten, frame stride as a condition,
-AdamW. Changed, because this network starts from nothing rather than from Stable Diffusion: a larger
-rate with warm-up and cosine, EMA weights, alphas at one half, and, on request, a loss weight.
+Kept: noise shared between frames (PYoCo), linear betas, one timestep per clip, loss on frames
+1..T-1, text and first frame each dropped one time in ten, frame stride as a condition, AdamW.
+Changed, because this network starts from nothing rather than from Stable Diffusion: a larger rate
+that warms up and falls at the end, EMA weights, alphas at one half, and, on request, what is
+predicted, which timesteps are drawn, and whether the last one holds any signal.
 
 Shapes: B clips, C latent channels, T frames, H, W latent size, L tokens, D text width.
 """
@@ -27,6 +28,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips
 from i2vbench.models.consisti2v.training.diffusion import (
     NUM_TIMESTEPS,
+    SCHEDULER_FILE,
     NoiseSchedule,
     StepDraws,
     losses_per_clip,
@@ -37,12 +39,12 @@ from i2vbench.models.consisti2v.training.optimizer import OPTIMIZERS, build_opti
 from i2vbench.models.consisti2v.training.parallel import Team
 from i2vbench.models.consisti2v.training.progress import (
     Ema,
-    learning_rate,
     load_state,
     log_numbers,
     save_state,
     set_learning_rate,
     step_generator,
+    trapezoid_rate,
 )
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
 from i2vbench.suites.playground.seeds import TRAIN_SEED_START
@@ -51,11 +53,13 @@ _log = logging.getLogger(__name__)
 
 UNET_CONFIG: dict[str, Any] = {
     "sample_size": 16,
-    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-    "block_out_channels": [64, 96],
+    # Three levels: at 4x4 cells the zero padding tells a convolution where it is, and without that
+    # nothing can be moved to a place. Attention to the first frame is cheap below the top level.
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "block_out_channels": [64, 128, 128],
     "layers_per_block": 1,
-    "attention_head_dim": [2, 3],
+    "attention_head_dim": [2, 4, 4],
     "cross_attention_dim": 128,
     "norm_num_groups": 16,
     "use_temporal": True,
@@ -66,6 +70,7 @@ UNET_CONFIG: dict[str, Any] = {
     "temp_pos_embedding": "rotary",
     "use_frame_stride_condition": True,
 }
+HIGH_NOISE = 600
 _SCENES_PER_SEED = 10_000_000
 
 
@@ -87,8 +92,6 @@ class UNetTraining:
     noise_alpha: float = 1.0
     """Share of noise that frames have in common: alpha^2 / (1 + alpha^2)."""
     initial_alpha: float = 0.5  # published: 1
-    loss_weight: str = "uniform"
-    """"uniform" as published, or "root-v": sqrt(1 + 1/SNR), which cares more for motion."""
     prediction: str = "epsilon"
     """What is predicted: "epsilon" as published, or "v_prediction" (arXiv:2202.00512).
 
@@ -97,6 +100,14 @@ class UNetTraining:
     Velocity at high noise is the negative of the clip itself, which attention can copy from the
     first frame.
     """
+    zero_snr: bool = False
+    """The last timestep holds no signal (arXiv:2305.08891); asks for "v_prediction".
+
+    The published schedule leaves some, in which a network sees whether a clip moves; sampling
+    starts from noise, in which nothing moves, and a network that looks there lets clips stand.
+    """
+    high_noise_share: float = 0.0
+    """Share of the clips whose timestep is 600 or more, besides those of the uniform rest."""
     strides: tuple[int, int] = STRIDES
     """Range of the frame stride, both ends included."""
     pool_size: int = 1000
@@ -107,10 +118,10 @@ class UNetTraining:
     bf16: bool = True
 
     def __post_init__(self) -> None:
-        if self.loss_weight not in ("uniform", "root-v"):
-            raise ValueError(f"loss_weight={self.loss_weight!r}; accepted: 'uniform', 'root-v'")
         if self.prediction not in ("epsilon", "v_prediction"):
             raise ValueError(f"prediction={self.prediction!r}; accepted: 'epsilon', 'v_prediction'")
+        if self.zero_snr and self.prediction != "v_prediction":
+            raise ValueError("zero_snr=True needs prediction='v_prediction'")
 
 
 def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator) -> torch.Tensor:
@@ -118,6 +129,15 @@ def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator
     shared = torch.randn(*shape[:2], 1, *shape[3:], generator=generator)
     own = torch.randn(shape, generator=generator)
     return shared * math.sqrt(alpha**2 / (1 + alpha**2)) + own * math.sqrt(1 / (1 + alpha**2))
+
+
+def drawn_timesteps(size: int, high_noise_share: float, generator: torch.Generator) -> torch.Tensor:
+    """Returns timesteps (B,), int64: uniform, but for a share of them from HIGH_NOISE on."""
+    t_B = torch.randint(NUM_TIMESTEPS, (size,), generator=generator)
+    if not high_noise_share:
+        return t_B
+    high_B = torch.randint(HIGH_NOISE, NUM_TIMESTEPS, (size,), generator=generator)
+    return torch.where(torch.rand(size, generator=generator) < high_noise_share, high_B, t_B)
 
 
 def diffusion_loss(
@@ -128,11 +148,11 @@ def diffusion_loss(
     options: UNetTraining,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Returns the loss of each clip, (B,), weighted if asked for."""
+    """Returns the loss of each clip, (B,)."""
     latents_BCTHW, text_BLD, stride_B = batch
     size = len(latents_BCTHW)
     noise_BCTHW = mixed_noise(tuple(latents_BCTHW.shape), options.noise_alpha, generator)
-    t_B = torch.randint(NUM_TIMESTEPS, (size,), generator=generator)
+    t_B = drawn_timesteps(size, options.high_noise_share, generator)
     no_text, no_image = (torch.rand(2, size, generator=generator)).unbind()
     draws = StepDraws(
         noise_BCTHW=noise_BCTHW,
@@ -151,8 +171,7 @@ def diffusion_loss(
             schedule,
             prediction=options.prediction,
         )
-    loss_B = losses_per_clip(predicted, target)
-    return loss_B * schedule.root_v_weight(t_B) if options.loss_weight == "root-v" else loss_B
+    return losses_per_clip(predicted, target)
 
 
 def train(
@@ -191,18 +210,22 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     if team.rank == 0:
         (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (output / "prediction.txt").write_text(options.prediction + "\n", encoding="utf-8")
+        (output / SCHEDULER_FILE).write_text(
+            json.dumps(scheduler_values(options), indent=2) + "\n", encoding="utf-8"
+        )
     # Runs of other seeds, and runs that carry on from them, see other scenes.
     first_seed = TRAIN_SEED_START + options.seed * _SCENES_PER_SEED
     clips = SceneClips(
         config["n_frames"], options.size_px, first_seed=first_seed, strides=options.strides
     )
     pool = LatentPool(parts, clips, options.pool_size, options.renewals_per_step)
-    schedule, empty_text_LD = NoiseSchedule(), parts.encode_text([""])[0]
+    schedule = NoiseSchedule(zero_snr=options.zero_snr)
+    empty_text_LD = parts.encode_text([""])[0]
     began = time.monotonic()
     for step in range(start, options.steps):
         set_learning_rate(
-            optimizer, learning_rate(step, options.steps, options.peak_rate, options.warmup_steps)
+            optimizer,
+            trapezoid_rate(step, options.steps, options.peak_rate, options.warmup_steps),
         )
         draw = step * team.size + team.rank
         generator = step_generator(options.seed, draw)
@@ -229,6 +252,14 @@ def train(
             _log.info("step %d: loss %.4f", step + 1, loss.item())
     unet.load_state_dict(ema.shadow)
     return unet.eval()
+
+
+def scheduler_values(options: UNetTraining) -> dict[str, Any]:
+    """What `scheduler_config.json` has to say about a training, besides the betas."""
+    values: dict[str, Any] = {"prediction_type": options.prediction}
+    if options.zero_snr:
+        values |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return values
 
 
 def _open_branches(unet: nn.Module, alpha: float) -> None:
@@ -302,13 +333,17 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(OPTIMIZERS))
 @click.option("--peak-rate", default=8e-4, show_default=True)
 @click.option(
-    "--loss-weight", default="uniform", show_default=True, type=click.Choice(["uniform", "root-v"])
-)
-@click.option(
     "--prediction",
     default="epsilon",
     show_default=True,
     type=click.Choice(["epsilon", "v_prediction"]),
+)
+@click.option("--zero-snr", is_flag=True, help="No signal in the last timestep.")
+@click.option(
+    "--high-noise-share",
+    default=0.0,
+    show_default=True,
+    help=f"Share of clips whose timestep is {HIGH_NOISE} or more, besides the uniform rest.",
 )
 @click.option(
     "--strides",
@@ -338,8 +373,9 @@ def main(
     batch_size: int,
     optimizer: str,
     peak_rate: float,
-    loss_weight: str,
     prediction: str,
+    zero_snr: bool,
+    high_noise_share: float,
     strides: tuple[int, int],
     initial: Path | None,
     processes: int,
@@ -354,8 +390,9 @@ def main(
         batch_size=batch_size,
         optimizer=optimizer,
         peak_rate=peak_rate,
-        loss_weight=loss_weight,
         prediction=prediction,
+        zero_snr=zero_snr,
+        high_noise_share=high_noise_share,
         strides=strides,
         seed=seed,
     )

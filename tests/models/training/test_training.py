@@ -8,19 +8,26 @@ import sys
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, DDIMScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from i2vbench.models.consisti2v.training import clip as clip_training
+from i2vbench.models.consisti2v.training import text as text_training
 from i2vbench.models.consisti2v.training import unet as unet_training
 from i2vbench.models.consisti2v.training import vae as vae_training
 from i2vbench.models.consisti2v.training.data import SceneClips, SceneFramePairs, SceneFrames
-from i2vbench.models.consisti2v.training.export import export_checkpoint
+from i2vbench.models.consisti2v.training.export import SCHEDULER_CONFIG, export_checkpoint
 from i2vbench.models.consisti2v.training.optimizer import build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
-from i2vbench.models.consisti2v.training.progress import learning_rate, load_state, save_state
+from i2vbench.models.consisti2v.training.progress import (
+    learning_rate,
+    load_state,
+    save_state,
+    trapezoid_rate,
+)
 from i2vbench.models.consisti2v.training.tokenizer import CONTEXT_LENGTH, build_tokenizer
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
+from i2vbench.suites.playground.scenes import CAMERAS, MOTIONS, scene_from_seed
 
 VAE = {**vae_training.VAE_CONFIG, "block_out_channels": [8, 8, 8], "norm_num_groups": 4}
 VAE_OPTIONS = vae_training.VaeTraining(
@@ -40,8 +47,13 @@ CLIP = {
 CLIP_OPTIONS = clip_training.ClipTraining(
     steps=4, batch_size=6, pool_scenes=8, warmup_steps=1, save_every=2, bf16=False
 )
+TEXT_OPTIONS = text_training.TextTraining(
+    steps=4, batch_size=6, warmup_steps=1, save_every=2, bf16=False
+)
 UNET = {
     **unet_training.UNET_CONFIG,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [32, 32],
     "attention_head_dim": [1, 1],
     "n_frames": 4,
@@ -90,14 +102,15 @@ class _KilledError(Exception):
 
 def _kill_at(monkeypatch, module, step):
     """Lets the training loop die before `step`, after the checkpoint of an earlier one."""
-    original = module.learning_rate
+    original = module.set_learning_rate
+    calls = iter(range(step + 1))
 
-    def rate(now, *rest):
-        if now == step:
+    def set_rate(*rest):
+        if next(calls) == step:
             raise _KilledError
-        return original(now, *rest)
+        original(*rest)
 
-    monkeypatch.setattr(module, "learning_rate", rate)
+    monkeypatch.setattr(module, "set_learning_rate", set_rate)
 
 
 def _resumed(monkeypatch, module, run):
@@ -124,6 +137,54 @@ def test_the_clip_resumes_with_the_same_losses(text_run, tmp_path, monkeypatch):
     )
     unbroken = _losses(text_run)
     assert _losses(tmp_path) == [*unbroken[:3], *unbroken[2:]]
+
+
+def test_the_text_tower_resumes_with_the_same_losses(text_run, tmp_path, monkeypatch):
+    text_training.train(tmp_path / "whole", text_run, TEXT_OPTIONS)
+    killed = tmp_path / "killed"
+    _resumed(
+        monkeypatch, text_training, lambda: text_training.train(killed, text_run, TEXT_OPTIONS)
+    )
+    unbroken = _losses(tmp_path / "whole")
+    assert _losses(killed) == [*unbroken[:3], *unbroken[2:]]
+    CLIPTextModel.from_pretrained(killed / "text_encoder")
+    CLIPTokenizer.from_pretrained(killed / "tokenizer")
+
+
+def test_labels_name_what_a_caption_says():
+    scenes = [scene_from_seed(seed) for seed in range(200)]
+    bounds = [0, *np.cumsum(text_training.NUM_CLASSES)]
+    assert bounds[-1] == sum(text_training.NUM_CLASSES)
+    for scene in scenes:
+        found = text_training.labels(scene)
+        assert len(found) == len(text_training.NUM_CLASSES)
+        for label, classes in zip(found, text_training.NUM_CLASSES, strict=True):
+            assert label == text_training.IGNORED or 0 <= label < classes
+        assert MOTIONS[found[3]] == scene.motion
+        assert (found[4] == text_training.IGNORED) == (scene.motion == "still")
+        said = [label != text_training.IGNORED for label in found[:15:5]]
+        assert sum(said) == len(scene.shapes)
+        assert CAMERAS[found[-3]] == scene.camera
+
+
+def test_what_a_caption_does_not_say_is_not_asked():
+    _, labels_BA = text_training.caption_batch(0, 16, 0)
+    right = tuple(
+        40.0 * torch.nn.functional.one_hot(labels_B.clamp(min=0), classes)
+        for labels_B, classes in zip(labels_BA.unbind(1), text_training.NUM_CLASSES, strict=True)
+    )
+    # Class 0 where nothing is said: any other answer there must not matter either.
+    moved = (labels_BA == text_training.IGNORED).unbind(1)
+    other = tuple(
+        torch.where(silent[:, None], logits.flip(1), logits)
+        for silent, logits in zip(moved, right, strict=True)
+    )
+    for logits in (right, other):
+        loss, accuracy = text_training.attribute_loss(logits, labels_BA)
+        assert loss.item() < 1e-6
+        assert accuracy.item() == 1.0
+    wrong = tuple(logits.roll(1, 1) for logits in right)
+    assert text_training.attribute_loss(wrong, labels_BA)[1].item() == 0.0
 
 
 def test_the_unet_resumes_with_the_same_losses(unet_run, parts, tmp_path, monkeypatch):
@@ -209,7 +270,7 @@ def test_padding_is_cut_without_effect(text_run):
     config = json.loads((text_run / "clip" / "open_clip_config.json").read_text())["model_cfg"]
     model = clip_training.ClipWithMotion(config).eval()
     tokens = clip_training.tokenize(tokenizer, ["a star", "a red ring"])
-    short = clip_training._without_padding(tokens)
+    short = clip_training.without_padding(tokens)
     assert short.shape[1] < CONTEXT_LENGTH
     with torch.no_grad():
         full = model.text_states(tokens)[:, : short.shape[1]]
@@ -237,6 +298,9 @@ def test_the_checkpoint_folder_loads(unet_run, vae_run, text_run, tmp_path):
     CLIPTextModel.from_pretrained(tmp_path / "text_encoder")
     CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
     ConsistI2VUNet.from_config(json.loads((tmp_path / "unet" / "config.json").read_text()))
+    schedule = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text())
+    assert schedule["prediction_type"] == "epsilon"
+    assert "rescale_betas_zero_snr" not in schedule
     written = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert str(vae_run) not in written
     assert str(text_run) not in written
@@ -304,16 +368,41 @@ def test_state_is_replaced_as_a_whole(tmp_path):
     assert torch.equal(other.weight, module.weight)
 
 
+def test_a_longer_trapezoid_differs_only_where_the_rate_falls():
+    short, long = (
+        [trapezoid_rate(step, steps, 1.0, 10) for step in range(steps)] for steps in (90, 120)
+    )
+    assert short[:60] == long[:60]
+    assert short[-1] == long[-1] == pytest.approx(0.02)
+    assert np.all(np.diff(short[60:]) < 0)
+
+
+def test_a_share_of_the_timesteps_is_noisier():
+    draw = unet_training.drawn_timesteps
+    generator = torch.Generator().manual_seed(0)
+    high = draw(10_000, 0.5, generator) >= unet_training.HIGH_NOISE
+    assert high.float().mean().item() == pytest.approx(0.5 + 0.5 * 0.4, abs=0.02)
+    uniform = draw(10_000, 0.0, generator)
+    assert uniform.float().mean().item() == pytest.approx(499.5, abs=15)
+
+
+def test_zero_snr_is_told_to_the_sampling():
+    options = dataclasses.replace(UNET_OPTIONS, prediction="v_prediction", zero_snr=True)
+    values = {**SCHEDULER_CONFIG, **unet_training.scheduler_values(options)}
+    scheduler = DDIMScheduler.from_config(values)
+    scheduler.set_timesteps(8)
+    assert scheduler.timesteps[0].item() == 999
+    trained = unet_training.NoiseSchedule(zero_snr=True).alpha_bar
+    assert torch.allclose(scheduler.alphas_cumprod, trained, atol=1e-6)
+    with pytest.raises(ValueError, match="zero_snr=True needs"):
+        dataclasses.replace(options, prediction="epsilon")
+
+
 def test_the_rate_warms_up_and_falls():
     rates = [learning_rate(step, 100, 1.0, 10) for step in range(100)]
     assert rates.index(max(rates)) == 9
     assert rates[0] == pytest.approx(0.1)
     assert rates[-1] == pytest.approx(0.02)
-
-
-def test_an_unknown_loss_weight_is_refused():
-    with pytest.raises(ValueError, match="loss_weight='snr'"):
-        unet_training.UNetTraining(loss_weight="snr")
 
 
 def test_an_unknown_prediction_is_refused():
