@@ -42,6 +42,8 @@ RECIPE: Final[Mapping[str, Any]] = {
     "prediction": "v_prediction",
     "optimizer": "muon",
     "peak_rate": 2e-3,
+    "zero_snr": True,
+    "high_noise_share": 0.5,
     "strides": (1, 3),
 }
 """Of the tiny checkpoint (`training/README.md`); what is not named is `UNetTraining`'s default."""

@@ -338,6 +338,7 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
     show_default=True,
     type=click.Choice(["epsilon", "v_prediction"]),
 )
+@click.option("--size-px", default=64, show_default=True, help="Side of the scenes.")
 @click.option("--zero-snr", is_flag=True, help="No signal in the last timestep.")
 @click.option(
     "--high-noise-share",
@@ -374,6 +375,7 @@ def main(
     optimizer: str,
     peak_rate: float,
     prediction: str,
+    size_px: int,
     zero_snr: bool,
     high_noise_share: float,
     strides: tuple[int, int],
@@ -391,6 +393,7 @@ def main(
         optimizer=optimizer,
         peak_rate=peak_rate,
         prediction=prediction,
+        size_px=size_px,
         zero_snr=zero_snr,
         high_noise_share=high_noise_share,
         strides=strides,

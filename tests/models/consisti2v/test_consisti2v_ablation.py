@@ -12,6 +12,8 @@ from i2vbench.models.consisti2v.checkpoint import read_config
 SMALL = {
     **ablation.UNET_CONFIG,
     "sample_size": 4,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [32, 32],
     "attention_head_dim": [1, 1],
     "n_frames": 4,
