@@ -158,8 +158,12 @@ METRICS = Registry(
             "VBench-I2V: similarity of frames with the first frame given, and steadiness",
         ),
         "aesthetic_quality": (
-            "i2vbench.metrics.aesthetic:AestheticQuality",
+            "i2vbench.metrics.frame_quality:AestheticQuality",
             "VBench: marks of the frames by LAION's aesthetic predictor",
+        ),
+        "imaging_quality": (
+            "i2vbench.metrics.frame_quality:ImagingQuality",
+            "VBench: marks of the frames by MUSIQ, for blur and noise",
         ),
         "motion_smoothness": (
             "i2vbench.metrics.motion:MotionSmoothness",
@@ -250,6 +254,10 @@ EXTRACTORS = Registry(
         "laion-aesthetic": (
             "i2vbench.metrics.features.clip_vit:LAIONAestheticExtractor",
             "CLIP ViT-L/14 behind VBench's resize, and LAION's aesthetic marks",
+        ),
+        "musiq": (
+            "i2vbench.metrics.features.musiq:MUSIQExtractor",
+            "MUSIQ of SPAQ: a mark a frame (needs i2vbench[pyiqa]; non-commercial)",
         ),
         "dino-vit-b16": (
             "i2vbench.metrics.features.dino:DINOExtractor",

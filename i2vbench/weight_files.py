@@ -237,7 +237,8 @@ _FILES = (
         ),
         sha256="358bb6af",
         licence="CC-BY-NC-SA-4.0",
-        used_by=("published: VBench imaging quality",),
+        used_by=("imaging_quality",),
+        loaded_by=("musiq",),
     ),
     WeightFile(
         name="amt-s",

@@ -23,6 +23,7 @@ PER_CLIP = [
     "temporal_flickering",
     "i2v_subject",
     "aesthetic_quality",
+    "imaging_quality",
     "dynamic_degree",
 ]
 
@@ -36,6 +37,7 @@ OPTIONAL = {
     "density",
     "coverage",
     "aesthetic_quality",
+    "imaging_quality",
     "i2v_subject",
     "motion_following",
 }
