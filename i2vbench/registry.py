@@ -137,6 +137,10 @@ METRICS = Registry(
         ),
         "is": ("i2vbench.metrics.inception_score:InceptionScore", "inception score of frames"),
         "clipsim": ("i2vbench.metrics.clipsim:CLIPSIM", "CLIP similarity of frames and prompt"),
+        "overall_consistency": (
+            "i2vbench.metrics.overall_consistency:OverallConsistency",
+            "VBench: similarity of the clip as a whole and its prompt by ViCLIP",
+        ),
         "lpips_first_frame": (
             "i2vbench.metrics.lpips:LPIPSFirstFrame",
             "LPIPS between each frame and the first frame given",
@@ -250,6 +254,10 @@ EXTRACTORS = Registry(
         "clip-vit-b32-vbench": (
             "i2vbench.metrics.features.clip_vit:VBenchCLIPExtractor",
             "CLIP ViT-B/32 behind VBench's resize: frame embeddings",
+        ),
+        "viclip": (
+            "i2vbench.metrics.features.viclip:ViCLIPExtractor",
+            "ViCLIP-L/14 of 8 frames: clip and prompt embeddings",
         ),
         "laion-aesthetic": (
             "i2vbench.metrics.features.clip_vit:LAIONAestheticExtractor",

@@ -276,7 +276,8 @@ _FILES = (
         urls=(f"{_VBENCH_URL}/ViClip-InternVid-10M-FLT.pth",),
         sha256="7a4d6ad6eac6632db3693f4b97f9f8f6445b65b1e139a6fc6686150522238c56",
         licence="not stated",
-        used_by=("published: VBench overall consistency",),
+        used_by=("overall_consistency",),
+        loaded_by=("viclip",),
     ),
     WeightFile(
         name="dreamsim-ensemble",

@@ -24,6 +24,7 @@ PER_CLIP = [
     "i2v_subject",
     "aesthetic_quality",
     "imaging_quality",
+    "overall_consistency",
     "dynamic_degree",
 ]
 
@@ -38,6 +39,7 @@ OPTIONAL = {
     "coverage",
     "aesthetic_quality",
     "imaging_quality",
+    "overall_consistency",
     "i2v_subject",
     "motion_following",
 }
