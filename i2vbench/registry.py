@@ -161,6 +161,10 @@ METRICS = Registry(
             "i2vbench.metrics.i2v_similarity:I2VSubject",
             "VBench-I2V: similarity of frames with the first frame given, and steadiness",
         ),
+        "i2v_background": (
+            "i2vbench.metrics.i2v_similarity:I2VBackground",
+            "VBench-I2V: the same formula on DreamSim's embeddings",
+        ),
         "aesthetic_quality": (
             "i2vbench.metrics.frame_quality:AestheticQuality",
             "VBench: marks of the frames by LAION's aesthetic predictor",
@@ -274,6 +278,10 @@ EXTRACTORS = Registry(
         "dino-vit-b16-i2v": (
             "i2vbench.metrics.features.dino:I2VSubjectDINOExtractor",
             "DINO ViT-B/16 of cropped frames and pictures as VBench-I2V",
+        ),
+        "dreamsim": (
+            "i2vbench.metrics.features.dreamsim:DreamSimExtractor",
+            "DreamSim's ensemble of three ViT-B/16, 1792 features a frame or picture",
         ),
         "flow": (
             "i2vbench.metrics.features.flow:FlowExtractor",

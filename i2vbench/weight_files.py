@@ -267,8 +267,8 @@ _FILES = (
         ),
         sha256="bf34ad0f424b9029b593e8dc3ed553bf26e88bcba0d32bf3e62a6209cb64c85e",
         licence="Apache-2.0",
-        used_by=("i2v_subject", "published: VBench subject consistency"),
-        loaded_by=("dino-vit-b16", "dino-vit-b16-i2v"),
+        used_by=("i2v_subject", "i2v_background", "published: VBench subject consistency"),
+        loaded_by=("dino-vit-b16", "dino-vit-b16-i2v", "dreamsim"),
     ),
     WeightFile(
         name="viclip",
@@ -286,8 +286,9 @@ _FILES = (
             "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/"
             "dreamsim_ensemble_checkpoint.zip",
         ),
-        licence="not stated",
-        used_by=("published: VBench I2V background",),
+        licence="MIT",
+        used_by=("i2v_background",),
+        loaded_by=("dreamsim",),
     ),
     WeightFile(
         name="grit",

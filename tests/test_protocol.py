@@ -24,8 +24,8 @@ from i2vbench.totals import total_scores
 
 FILES = sorted((Path(metrics.__path__[0]) / "protocols").glob("*.yaml"))
 NOT_YET = {
-    "metrics": {"i2v_background", "camera_motion"},
-    "extractors": {"dreamsim", "cotracker"},
+    "metrics": {"camera_motion"},
+    "extractors": {"cotracker"},
 }  # fmt: skip
 """Names that protocols use before the networks are here."""
 KNOWN = {entry.name for entry in METRICS.entries()}

@@ -26,6 +26,8 @@ class Preparation:
 
     shorter_side_px: int
     """What the shorter side becomes; the longer one is rounded down, as torchvision does it."""
+    squash: bool = False
+    """Whether both sides become that long, whatever the frame's shape."""
     crop_px: int | None
     """Side of the centred square that is kept; None keeps the whole frame."""
     interpolation: InterpolationMode
@@ -56,7 +58,11 @@ class Preparation:
             "mean": list(self.mean),
             "std": list(self.std),
             "of": self._resized(),
-        }
+        } | ({"squash": True} if self.squash else {})
+
+    @property
+    def _size(self) -> list[int]:
+        return [self.shorter_side_px] * (2 if self.squash else 1)
 
     def _resized(self) -> str:
         if self.pillow:
@@ -65,14 +71,13 @@ class Preparation:
 
     def _tensor(self, frames: Frames) -> Tensor:
         resized_TCHW: Tensor = TF.resize(
-            as_float(frames), [self.shorter_side_px], self.interpolation, antialias=self.antialias
+            as_float(frames), self._size, self.interpolation, antialias=self.antialias
         )
         return resized_TCHW.clamp(0, 255).round() if self.rounded else resized_TCHW
 
     def _pillow(self, frames: Frames) -> Tensor:
         pictures = (
-            TF.resize(Image.fromarray(frame), [self.shorter_side_px], self.interpolation)
-            for frame in frames
+            TF.resize(Image.fromarray(frame), self._size, self.interpolation) for frame in frames
         )
         return torch.stack([TF.pil_to_tensor(picture) for picture in pictures]).float()
 

@@ -22,6 +22,7 @@ PER_CLIP = [
     "motion_smoothness",
     "temporal_flickering",
     "i2v_subject",
+    "i2v_background",
     "aesthetic_quality",
     "imaging_quality",
     "overall_consistency",
@@ -41,6 +42,7 @@ OPTIONAL = {
     "imaging_quality",
     "overall_consistency",
     "i2v_subject",
+    "i2v_background",
     "motion_following",
 }
 

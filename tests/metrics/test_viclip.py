@@ -47,10 +47,11 @@ def published(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def extractor(published, monkeypatch):
-    monkeypatch.setattr(viclip, "resolve", lambda _: published)
-    return ViCLIPExtractor()
+@pytest.fixture(scope="module")
+def extractor(published):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(viclip, "resolve", lambda _: published)
+        return ViCLIPExtractor()
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,9 @@ def test_the_order_of_the_frames_matters(extractor):
     assert np.linalg.norm(forwards["video"] - backwards["video"]) > 1e-3
 
 
-def test_a_prompt_beyond_32_tokens_is_named_once(extractor, caplog):
+def test_a_prompt_beyond_32_tokens_is_named_once(published, monkeypatch, caplog):
+    monkeypatch.setattr(viclip, "resolve", lambda _: published)
+    extractor = ViCLIPExtractor()
     with caplog.at_level(logging.WARNING):
         extractor.extract(CLIPS[1:] * 2, [PROMPTS[1]] * 2)
     assert [record.getMessage()[:44] for record in caplog.records] == [
