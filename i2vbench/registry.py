@@ -163,7 +163,11 @@ METRICS = Registry(
         ),
         "i2v_background": (
             "i2vbench.metrics.i2v_similarity:I2VBackground",
-            "VBench-I2V: the same formula on DreamSim's embeddings",
+            "VBench-I2V: the formula of i2v_subject on DreamSim's embeddings",
+        ),
+        "camera_motion": (
+            "i2vbench.metrics.camera_motion:CameraMotion",
+            "VBench-I2V: share of the asked camera motions that are seen",
         ),
         "aesthetic_quality": (
             "i2vbench.metrics.frame_quality:AestheticQuality",
@@ -290,6 +294,10 @@ EXTRACTORS = Registry(
         "raft": (
             "i2vbench.metrics.features.flow:RaftExtractor",
             "optical flow by RAFT alone: the same motion statistics",
+        ),
+        "cotracker": (
+            "i2vbench.metrics.features.cotracker:CoTrackerExtractor",
+            "CoTracker2: tracks of 10 x 10 points (needs its package from git; non-commercial)",
         ),
         "amt-s": (
             "i2vbench.metrics.features.amt:AMTExtractor",

@@ -291,6 +291,14 @@ _FILES = (
         loaded_by=("dreamsim",),
     ),
     WeightFile(
+        name="cotracker2",
+        file="cotracker2.pth",
+        urls=(f"{_HUB}/facebook/cotracker/resolve/main/cotracker2.pth",),
+        licence="CC-BY-NC-4.0",
+        used_by=("camera_motion",),
+        loaded_by=("cotracker",),
+    ),
+    WeightFile(
         name="grit",
         file="grit_b_densecap_objectdet.pth",
         urls=(f"{_VBENCH_URL}/grit_b_densecap_objectdet.pth",),
