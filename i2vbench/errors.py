@@ -17,6 +17,10 @@ class MissingWeightsError(UserError):
     """A weight file is neither embedded, cached nor reachable; only what needs it stops."""
 
 
+class MissingPackageError(UserError):
+    """An optional package is not installed; only what needs it stops."""
+
+
 class SpecMismatchError(UserError):
     """A run directory holds a run of another specification."""
 

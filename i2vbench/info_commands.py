@@ -14,12 +14,20 @@ from i2vbench.run_commands import suite_arg_option
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(["models", "metrics", "suites", "protocols"]))
+@click.argument(
+    "kind", type=click.Choice(["models", "metrics", "extractors", "suites", "protocols"])
+)
 def list_names(kind: str) -> None:
-    """List what can be named: models, metrics, suites or protocols."""
-    from i2vbench.registry import METRICS, MODELS, PROTOCOLS, SUITES
+    """List what can be named: models, metrics, extractors (networks), suites or protocols."""
+    from i2vbench.registry import EXTRACTORS, METRICS, MODELS, PROTOCOLS, SUITES
 
-    registries = {"models": MODELS, "metrics": METRICS, "suites": SUITES, "protocols": PROTOCOLS}
+    registries = {
+        "models": MODELS,
+        "metrics": METRICS,
+        "extractors": EXTRACTORS,
+        "suites": SUITES,
+        "protocols": PROTOCOLS,
+    }
     entries = registries[kind].entries()
     width = max(len(entry.name) for entry in entries)
     for entry in entries:

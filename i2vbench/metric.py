@@ -61,6 +61,7 @@ class Extractor(ABC):
 
         Raises:
             MissingWeightsError: its weights are not here.
+            MissingPackageError: a package that it alone needs is not installed.
         """
         self.device = device
         self.dtype = dtype

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from i2vbench.errors import MissingWeightsError, UserError
+from i2vbench.errors import MissingPackageError, MissingWeightsError, UserError
 from i2vbench.feature_store import extractor_fingerprint
 from i2vbench.files import read_rows
 from i2vbench.fingerprint import fingerprint
@@ -185,7 +185,7 @@ def _extractor(
                 else:
                     logger.warning("extractor %s has no %s and stays in fp32", name, dtype)
                     loaded[name] = kind(device=device)
-            except MissingWeightsError as error:
+            except (MissingPackageError, MissingWeightsError) as error:
                 loaded[name] = str(error)
     return loaded[name]
 

@@ -137,6 +137,10 @@ METRICS = Registry(
         ),
         "is": ("i2vbench.metrics.inception_score:InceptionScore", "inception score of frames"),
         "clipsim": ("i2vbench.metrics.clipsim:CLIPSIM", "CLIP similarity of frames and prompt"),
+        "overall_consistency": (
+            "i2vbench.metrics.overall_consistency:OverallConsistency",
+            "VBench: similarity of the clip as a whole and its prompt by ViCLIP",
+        ),
         "lpips_first_frame": (
             "i2vbench.metrics.lpips:LPIPSFirstFrame",
             "LPIPS between each frame and the first frame given",
@@ -157,9 +161,21 @@ METRICS = Registry(
             "i2vbench.metrics.i2v_similarity:I2VSubject",
             "VBench-I2V: similarity of frames with the first frame given, and steadiness",
         ),
+        "i2v_background": (
+            "i2vbench.metrics.i2v_similarity:I2VBackground",
+            "VBench-I2V: the formula of i2v_subject on DreamSim's embeddings",
+        ),
+        "camera_motion": (
+            "i2vbench.metrics.camera_motion:CameraMotion",
+            "VBench-I2V: share of the asked camera motions that are seen",
+        ),
         "aesthetic_quality": (
-            "i2vbench.metrics.aesthetic:AestheticQuality",
+            "i2vbench.metrics.frame_quality:AestheticQuality",
             "VBench: marks of the frames by LAION's aesthetic predictor",
+        ),
+        "imaging_quality": (
+            "i2vbench.metrics.frame_quality:ImagingQuality",
+            "VBench: marks of the frames by MUSIQ, for blur and noise",
         ),
         "motion_smoothness": (
             "i2vbench.metrics.motion:MotionSmoothness",
@@ -247,9 +263,17 @@ EXTRACTORS = Registry(
             "i2vbench.metrics.features.clip_vit:VBenchCLIPExtractor",
             "CLIP ViT-B/32 behind VBench's resize: frame embeddings",
         ),
+        "viclip": (
+            "i2vbench.metrics.features.viclip:ViCLIPExtractor",
+            "ViCLIP-L/14 of 8 frames: clip and prompt embeddings",
+        ),
         "laion-aesthetic": (
             "i2vbench.metrics.features.clip_vit:LAIONAestheticExtractor",
             "CLIP ViT-L/14 behind VBench's resize, and LAION's aesthetic marks",
+        ),
+        "musiq": (
+            "i2vbench.metrics.features.musiq:MUSIQExtractor",
+            "MUSIQ of SPAQ: a mark a frame (needs i2vbench[pyiqa]; non-commercial)",
         ),
         "dino-vit-b16": (
             "i2vbench.metrics.features.dino:DINOExtractor",
@@ -259,6 +283,10 @@ EXTRACTORS = Registry(
             "i2vbench.metrics.features.dino:I2VSubjectDINOExtractor",
             "DINO ViT-B/16 of cropped frames and pictures as VBench-I2V",
         ),
+        "dreamsim": (
+            "i2vbench.metrics.features.dreamsim:DreamSimExtractor",
+            "DreamSim's ensemble of three ViT-B/16, 1792 features a frame or picture",
+        ),
         "flow": (
             "i2vbench.metrics.features.flow:FlowExtractor",
             "optical flow (OpenCV DIS, or RAFT when its weights are there): motion statistics",
@@ -266,6 +294,10 @@ EXTRACTORS = Registry(
         "raft": (
             "i2vbench.metrics.features.flow:RaftExtractor",
             "optical flow by RAFT alone: the same motion statistics",
+        ),
+        "cotracker": (
+            "i2vbench.metrics.features.cotracker:CoTrackerExtractor",
+            "CoTracker2: tracks of 10 x 10 points (needs its package from git; non-commercial)",
         ),
         "amt-s": (
             "i2vbench.metrics.features.amt:AMTExtractor",

@@ -237,7 +237,8 @@ _FILES = (
         ),
         sha256="358bb6af",
         licence="CC-BY-NC-SA-4.0",
-        used_by=("published: VBench imaging quality",),
+        used_by=("imaging_quality",),
+        loaded_by=("musiq",),
     ),
     WeightFile(
         name="amt-s",
@@ -266,8 +267,8 @@ _FILES = (
         ),
         sha256="bf34ad0f424b9029b593e8dc3ed553bf26e88bcba0d32bf3e62a6209cb64c85e",
         licence="Apache-2.0",
-        used_by=("i2v_subject", "published: VBench subject consistency"),
-        loaded_by=("dino-vit-b16", "dino-vit-b16-i2v"),
+        used_by=("i2v_subject", "i2v_background", "published: VBench subject consistency"),
+        loaded_by=("dino-vit-b16", "dino-vit-b16-i2v", "dreamsim"),
     ),
     WeightFile(
         name="viclip",
@@ -275,7 +276,8 @@ _FILES = (
         urls=(f"{_VBENCH_URL}/ViClip-InternVid-10M-FLT.pth",),
         sha256="7a4d6ad6eac6632db3693f4b97f9f8f6445b65b1e139a6fc6686150522238c56",
         licence="not stated",
-        used_by=("published: VBench overall consistency",),
+        used_by=("overall_consistency",),
+        loaded_by=("viclip",),
     ),
     WeightFile(
         name="dreamsim-ensemble",
@@ -284,8 +286,17 @@ _FILES = (
             "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/"
             "dreamsim_ensemble_checkpoint.zip",
         ),
-        licence="not stated",
-        used_by=("published: VBench I2V background",),
+        licence="MIT",
+        used_by=("i2v_background",),
+        loaded_by=("dreamsim",),
+    ),
+    WeightFile(
+        name="cotracker2",
+        file="cotracker2.pth",
+        urls=(f"{_HUB}/facebook/cotracker/resolve/main/cotracker2.pth",),
+        licence="CC-BY-NC-4.0",
+        used_by=("camera_motion",),
+        loaded_by=("cotracker",),
     ),
     WeightFile(
         name="grit",

@@ -51,7 +51,27 @@ def i2v_similarity(picture_D: NDArray[np.floating], frames_TD: NDArray[np.floati
     return float(score)
 
 
-class I2VSubject(ClipMetric):
+class _I2VSimilarity(ClipMetric):
+    """:func:`i2v_similarity` of what a network of single frames makes of picture and frames."""
+
+    version = "1"
+    higher_is_better = True
+    unit = "cosine"
+    needs = frozenset({"first_frame"})
+
+    def score_clip(self, example: Example) -> float:
+        """The similarity of one clip, in [0, 1].
+
+        Raises:
+            ValueError: the clip has one frame, or the example no picture.
+        """
+        require_frames(len(example.clip.frames), 2)
+        (extractor,) = self.extractors
+        picture_1D = picture_features_of(example, extractor)["pooled"]
+        return i2v_similarity(picture_1D[0], features_of(example, extractor)["pooled"])
+
+
+class I2VSubject(_I2VSimilarity):
     """How well a clip keeps the subject of its picture, by DINO ViT-B/16.
 
     Per clip: 0.4 of the largest cosine of a frame with the picture, 0.3 of the mean and 0.3 of the
@@ -66,19 +86,21 @@ class I2VSubject(ClipMetric):
 
     name = "i2v_subject"
     title = "I2V subject"
-    version = "1"
-    higher_is_better = True
-    unit = "cosine"
-    needs = frozenset({"first_frame"})
     extractors = ("dino-vit-b16-i2v",)
 
-    def score_clip(self, example: Example) -> float:
-        """The similarity of one clip, in [0, 1].
 
-        Raises:
-            ValueError: the clip has one frame, or the example no picture.
-        """
-        require_frames(len(example.clip.frames), 2)
-        (extractor,) = self.extractors
-        picture_1D = picture_features_of(example, extractor)["pooled"]
-        return i2v_similarity(picture_1D[0], features_of(example, extractor)["pooled"])
+class I2VBackground(_I2VSimilarity):
+    """How well a clip keeps the scene of its picture, by DreamSim's ensemble.
+
+    Per clip the same formula as :class:`I2VSubject`; then the mean over the clips. Range [0, 1];
+    higher is better.
+
+    Source: VBench++ (arXiv 2411.13503), ``i2v_background`` of its code, whose README says DINO.
+
+    Caveats: a frozen clip of the picture scores 1. VBench reads the picture's file; here it is the
+    picture as the model got it, at the clip's size. Nothing masks the subject: its motion counts.
+    """
+
+    name = "i2v_background"
+    title = "I2V background"
+    extractors = ("dreamsim",)

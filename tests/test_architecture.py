@@ -83,7 +83,7 @@ def test_every_metric_says_what_it_is(name):
     assert metric.__doc__
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "models"], ["list", "metrics"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "metrics"], ["list", "extractors"]])
 def test_the_first_words_import_nothing_heavy(arguments):
     code = (
         "import sys; from i2vbench.cli import cli; cli.main(sys.argv[1:], standalone_mode=False);"

@@ -23,12 +23,6 @@ from i2vbench.scoring import score_key
 from i2vbench.totals import total_scores
 
 FILES = sorted((Path(metrics.__path__[0]) / "protocols").glob("*.yaml"))
-NOT_YET = {
-    "metrics": {"i2v_background", "camera_motion", "imaging_quality", "overall_consistency"},
-    "extractors": {"musiq", "dreamsim", "viclip", "cotracker"},
-}  # fmt: skip
-"""Names that protocols use before the networks are here."""
-KNOWN = {entry.name for entry in METRICS.entries()}
 # What a reader is told, but no number depends on.
 TEXTS = {"source", "notes", "label", "unavailable"}
 
@@ -69,12 +63,7 @@ def fingerprints(protocol):
             choice = protocol.choice(name)
             if choice.unavailable:
                 continue
-            known = name in KNOWN
-            made = (
-                METRICS.load(name)(**choice.options)
-                if known
-                else SimpleNamespace(name=name, version="0", needs=frozenset(), spec=dict)
-            )
+            made = METRICS.load(name)(**choice.options)
             networks = [SimpleNamespace(name=e, version="0", spec=dict) for e in choice.extractors]
             found[suite, name] = metric_fingerprint(made, networks, protocol, plan, choice)
     if protocol.totals:
@@ -98,8 +87,8 @@ class TestFiles:
 
     def test_it_names_what_exists_or_says_why_not(self, file):
         protocol = read_protocol(file)
-        known_metrics = {entry.name for entry in METRICS.entries()} | NOT_YET["metrics"]
-        known_extractors = {entry.name for entry in EXTRACTORS.entries()} | NOT_YET["extractors"]
+        known_metrics = {entry.name for entry in METRICS.entries()}
+        known_extractors = {entry.name for entry in EXTRACTORS.entries()}
         for name in protocol.metrics:
             choice = protocol.choice(name)
             assert choice.unavailable or name in known_metrics

@@ -9,7 +9,6 @@ Letters: T frames, C channels, H, W pixels, D embedding width, L tokens.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -19,7 +18,6 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP, build_model_from_openai_state_dict
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
@@ -29,9 +27,8 @@ from i2vbench.metric import Extractor
 from i2vbench.weights import resolve, sha256_of
 
 from .preparation import Preparation, batches
+from .prompts import PromptTokens
 from .torchscript import exact, load_torchscript
-
-logger = logging.getLogger(__name__)
 
 BATCH_FRAMES = 32
 
@@ -75,8 +72,7 @@ class CLIPExtractor(Extractor):
         """
         super().__init__(device=device)
         self._network = _load_clip(self.weights, device)
-        self._tokenizer = SimpleTokenizer(context_length=self._network.context_length)
-        self._warned = False
+        self._tokens = PromptTokens(self.name, self._network.context_length)
 
     @property
     def label(self) -> str:
@@ -105,17 +101,7 @@ class CLIPExtractor(Extractor):
         return torch.cat(parts)
 
     def _encode_text(self, prompt: str) -> NDArray[np.float32]:
-        num_tokens = len(self._tokenizer.encode(self._tokenizer.clean_fn(prompt))) + 2
-        if num_tokens > self._network.context_length and not self._warned:
-            self._warned = True
-            logger.warning(
-                "%s reads %d tokens, this prompt has %d (and others may): %r",
-                self.name,
-                self._network.context_length,
-                num_tokens,
-                prompt,
-            )
-        tokens_1L = self._tokenizer(prompt).to(self.device)
+        tokens_1L = self._tokens(prompt).to(self.device)
         with torch.inference_mode(), exact():
             text_1D = self._network.encode_text(tokens_1L, normalize=True)
         text: NDArray[np.float32] = text_1D[0].cpu().numpy()

@@ -10,28 +10,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
-from i2vbench.clip import Clip, Frames, Picture
-from i2vbench.metric import Extractor
 from i2vbench.weights import resolve, sha256_of
 
-from .preparation import Preparation, batches
-from .torchscript import exact
+from .pooled import PooledExtractor
+from .preparation import Preparation
 
 WEIGHTS = "dino-vit-b-16"
 HEAD_WIDTH = 64
-BATCH_FRAMES = 16
 
 
 class DINO(torch.nn.Module):
@@ -94,7 +90,16 @@ def stretched_positions(positions_1PD: Tensor, rows: int, columns: int) -> Tenso
 
 def load_dino(path: Path) -> DINO:
     """The network with the weights of ``path``, a state dict with the names of the original."""
-    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return DINO(vision_transformer(state)).requires_grad_(False).eval()
+
+
+def vision_transformer(state: Mapping[str, Tensor]) -> VisionTransformer:
+    """The transformer of timm with the weights of a state dict that has DINO's names.
+
+    Raises:
+        KeyError, RuntimeError: names are missing, or there are others.
+    """
     width = state["cls_token"].shape[-1]
     patch = state["patch_embed.proj.weight"].shape[-1]
     with torch.device("meta"):
@@ -105,12 +110,13 @@ def load_dino(path: Path) -> DINO:
             embed_dim=width,
             depth=sum(key.endswith(".norm1.weight") for key in state),
             num_heads=width // HEAD_WIDTH,
+            weight_init="skip",
         )
     vit.load_state_dict({k: v.float() for k, v in state.items()}, strict=True, assign=True)
-    return DINO(vit).requires_grad_(False).eval()
+    return vit
 
 
-class DINOExtractor(Extractor):
+class DINOExtractor(PooledExtractor):
     """Array ``pooled`` (T, 768), float32: the class token of each frame, not of unit length.
 
     The frame as VBench's subject consistency prepares it (``dino_transform``, commit 45e79ec): its
@@ -119,7 +125,7 @@ class DINOExtractor(Extractor):
 
     name = "dino-vit-b16"
     version = "1"
-    preparation: ClassVar[Preparation] = Preparation(
+    preparation = Preparation(
         shorter_side_px=224,
         crop_px=None,
         interpolation=InterpolationMode.BILINEAR,
@@ -128,37 +134,12 @@ class DINOExtractor(Extractor):
         std=IMAGENET_DEFAULT_STD,
     )
 
-    def __init__(self, *, device: str = "cpu") -> None:
-        """Loads the network onto ``device``.
-
-        Raises:
-            MissingWeightsError: the published file is not here.
-        """
-        super().__init__(device=device)
-        self._network = load_dino(resolve(WEIGHTS)).to(device)
-
-    @property
-    def label(self) -> str:
-        """The name."""
-        return self.name
+    def _load(self) -> DINO:
+        return load_dino(resolve(WEIGHTS))
 
     def spec(self) -> dict[str, Any]:
         """The weights and how a frame becomes the network's input."""
-        return {"weights_sha256": sha256_of(WEIGHTS), **self.preparation.spec()}
-
-    def extract(
-        self, clips: Sequence[Clip], prompts: Sequence[str]
-    ) -> list[dict[str, NDArray[Any]]]:
-        """The array of each clip; one clip a pass, so that none depends on another."""
-        return [self._pooled(clip.frames, self.preparation) for clip in clips]
-
-    def _pooled(self, frames: Frames, preparation: Preparation) -> dict[str, NDArray[Any]]:
-        with torch.inference_mode(), exact():
-            parts = [
-                self._network(preparation(batch).to(self.device)).cpu()
-                for batch in batches(frames, BATCH_FRAMES)
-            ]
-        return {"pooled": torch.cat(parts).numpy()}
+        return {"weights_sha256": sha256_of(WEIGHTS), **super().spec()}
 
 
 class I2VSubjectDINOExtractor(DINOExtractor):
@@ -178,12 +159,4 @@ class I2VSubjectDINOExtractor(DINOExtractor):
         mean=IMAGENET_DEFAULT_MEAN,
         std=IMAGENET_DEFAULT_STD,
     )
-    picture_preparation: ClassVar[Preparation] = dataclasses.replace(preparation, pillow=True)
-
-    def spec(self) -> dict[str, Any]:
-        """The weights and both preparations."""
-        return {**super().spec(), "picture": self.picture_preparation.spec()}
-
-    def extract_picture(self, picture: Picture) -> dict[str, NDArray[Any]]:
-        """The array (1, 768) of a picture on its own."""
-        return self._pooled(picture[None], self.picture_preparation)
+    picture_preparation = dataclasses.replace(preparation, pillow=True)

@@ -26,6 +26,8 @@ class Preparation:
 
     shorter_side_px: int
     """What the shorter side becomes; the longer one is rounded down, as torchvision does it."""
+    squash: bool = False
+    """Whether both sides become that long, whatever the frame's shape."""
     crop_px: int | None
     """Side of the centred square that is kept; None keeps the whole frame."""
     interpolation: InterpolationMode
@@ -35,6 +37,8 @@ class Preparation:
     std: tuple[float, float, float]
     pillow: bool = False
     """Resize 8-bit pictures, so that each pixel is rounded and clipped; else floats, neither."""
+    rounded: bool = False
+    """Clip and round the floats that were resized, as torchvision does with 8-bit tensors."""
 
     def __call__(self, frames: Frames) -> Tensor:
         """uint8 (T, H, W, 3) -> float32 (T, 3, h, w), normalised."""
@@ -53,19 +57,27 @@ class Preparation:
             "antialias": self.antialias or self.pillow,
             "mean": list(self.mean),
             "std": list(self.std),
-            "of": "8-bit pictures (Pillow)" if self.pillow else "floats in 0..255, not clipped",
-        }
+            "of": self._resized(),
+        } | ({"squash": True} if self.squash else {})
+
+    @property
+    def _size(self) -> list[int]:
+        return [self.shorter_side_px] * (2 if self.squash else 1)
+
+    def _resized(self) -> str:
+        if self.pillow:
+            return "8-bit pictures (Pillow)"
+        return "8-bit tensors" if self.rounded else "floats in 0..255, not clipped"
 
     def _tensor(self, frames: Frames) -> Tensor:
         resized_TCHW: Tensor = TF.resize(
-            as_float(frames), [self.shorter_side_px], self.interpolation, antialias=self.antialias
+            as_float(frames), self._size, self.interpolation, antialias=self.antialias
         )
-        return resized_TCHW
+        return resized_TCHW.clamp(0, 255).round() if self.rounded else resized_TCHW
 
     def _pillow(self, frames: Frames) -> Tensor:
         pictures = (
-            TF.resize(Image.fromarray(frame), [self.shorter_side_px], self.interpolation)
-            for frame in frames
+            TF.resize(Image.fromarray(frame), self._size, self.interpolation) for frame in frames
         )
         return torch.stack([TF.pil_to_tensor(picture) for picture in pictures]).float()
 

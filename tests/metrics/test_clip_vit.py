@@ -19,7 +19,6 @@ from torchvision.transforms import InterpolationMode
 
 from i2vbench.errors import MissingWeightsError
 from i2vbench.metric import Example
-from i2vbench.metrics.aesthetic import AestheticQuality
 from i2vbench.metrics.clipsim import CLIPSIM
 from i2vbench.metrics.features import clip_vit, torchscript
 from i2vbench.metrics.features.clip_vit import (
@@ -27,6 +26,7 @@ from i2vbench.metrics.features.clip_vit import (
     LAIONAestheticExtractor,
     VBenchCLIPExtractor,
 )
+from i2vbench.metrics.frame_quality import AestheticQuality
 
 from .seeded_weights import seeded_clips
 

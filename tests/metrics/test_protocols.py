@@ -22,7 +22,11 @@ PER_CLIP = [
     "motion_smoothness",
     "temporal_flickering",
     "i2v_subject",
+    "i2v_background",
+    "camera_motion",
     "aesthetic_quality",
+    "imaging_quality",
+    "overall_consistency",
     "dynamic_degree",
 ]
 
@@ -36,7 +40,11 @@ OPTIONAL = {
     "density",
     "coverage",
     "aesthetic_quality",
+    "imaging_quality",
+    "overall_consistency",
     "i2v_subject",
+    "i2v_background",
+    "camera_motion",
     "motion_following",
 }
 
@@ -58,7 +66,7 @@ class TestContract:
         assert metric.title
         assert metric.level == "clip"
         assert metric.higher_is_better in (True, False, None)
-        assert metric.needs <= {"prompt", "first_frame", "reference"}
+        assert metric.needs <= {"prompt", "first_frame", "reference", "extra.camera_motion"}
         assert set(metric.extractors) <= {entry.name for entry in EXTRACTORS.entries()}
         canonical_json(metric.spec())
 
