@@ -51,9 +51,9 @@ def videos(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def values(image_model, videos):
-    """Of a recipe that takes a second."""
+@pytest.fixture(scope="session")
+def quick_recipe(image_model, videos):
+    """Of a training that takes a second; not to be changed."""
     return {
         "pretrained": str(image_model),
         "webvid_json": str(videos / "list.jsonl"),
@@ -67,4 +67,11 @@ def values(image_model, videos):
         "mixed_precision": "fp32",
         "learning_rate": 1e-3,
         "save_every": 2,
+        "ema": True,
     }
+
+
+@pytest.fixture
+def values(quick_recipe):
+    """A copy of the quick recipe."""
+    return dict(quick_recipe)

@@ -52,29 +52,10 @@ def _command(folder, values, launcher=()):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, image_model, videos):
+def unbroken(tmp_path_factory, quick_recipe):
     folder = tmp_path_factory.mktemp("unbroken")
-    values = _values(image_model, videos)
-    _train(folder, values)
+    _train(folder, quick_recipe)
     return folder
-
-
-def _values(image_model, videos):
-    return {
-        "pretrained": str(image_model),
-        "webvid_json": str(videos / "list.jsonl"),
-        "webvid_folder": str(videos),
-        "num_frames": 4,
-        "size_px": 32,
-        "n_temp_heads": 4,
-        "batch_size": 2,
-        "steps": 5,
-        "num_workers": 0,
-        "mixed_precision": "fp32",
-        "learning_rate": 1e-3,
-        "save_every": 2,
-        "ema": True,
-    }
 
 
 def test_the_checkpoint_is_the_average_and_samples(unbroken, values):
@@ -277,3 +258,15 @@ def test_tensorboard_missing_is_one_line(values, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match=r"pip install 'i2vbench\[train\]'"):
         _train(tmp_path, values, tensorboard=True)
+
+
+def test_tensorboard_holds_the_log(values, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _train(tmp_path, values, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "grad_norm", "learning_rate"):
+        seen = [(event.step, event.value) for event in events.Scalars(f"train/{name}")]
+        assert seen == [(row["step"], pytest.approx(row[name])) for row in _rows(tmp_path)]
