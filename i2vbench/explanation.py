@@ -38,7 +38,7 @@ class Explanation:
     score: float
     """The clip's; of a set metric, the set's."""
     values: NDArray[np.float64]
-    """(T,), NaN for a frame that does not count; their mean is the score of the clip."""
+    """(T,), NaN for a frame that does not count; see :meth:`ClipMetric.frame_values`."""
     higher_is_better: bool | None
     clip: Clip
     first_frame: Picture | None

@@ -160,7 +160,8 @@ class ClipMetric(Metric):
         """What each frame adds to the clip's score, for a reader; None where the metric cannot say.
 
         Returns:
-            (T,), NaN for a frame that does not count; the mean of the others is the score.
+            (T,), NaN for a frame that does not count; the mean of the others is the score, where
+            the metric does not say otherwise.
 
         Raises:
             ValueError: as :meth:`score_clip`.

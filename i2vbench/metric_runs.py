@@ -36,6 +36,8 @@ class MetricRun:
     rows: dict[tuple[str, int], dict[str, Any]]
     examples: list[Example]
     """Of a set metric: what its interval resamples; features stay on disk."""
+    note: str = ""
+    """What a reader must know of the clips that it compares with."""
 
     @property
     def label(self) -> str:
@@ -99,6 +101,7 @@ def prepare_metrics(
     dtype: str = "fp32",
 ) -> list[MetricRun | MissingMetric]:
     """The metrics at work, in the order of ``names``; those that cannot run only named."""
+    sampling_note = protocol.sampling_note(plan.suite, plan.geometry)
     loaded: dict[str, Extractor | str] = {}
     prepared: list[MetricRun | MissingMetric] = []
     for name in names:
@@ -133,6 +136,7 @@ def prepare_metrics(
                 rows_file=rows_file,
                 rows={(row["id"], row["take"]): row for row in read_rows(rows_file)},
                 examples=[],
+                note=sampling_note if "reference" in metric.needs else "",
             )
         )
     return prepared

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from i2vbench.errors import UserError
 from i2vbench.registry import METRICS, PROTOCOLS
+
+if TYPE_CHECKING:
+    from i2vbench.clip import Geometry
+    from i2vbench.sample import Suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,21 @@ class Protocol:
     def metrics_on(self, suite: str) -> tuple[str, ...]:
         """The metrics that it reports on a suite."""
         return tuple(name for name in self.metrics if suite not in self.choice(name).not_on)
+
+    def sampling_note(self, suite: Suite, geometry: Geometry) -> str:
+        """How the suite's reference clips differ from those that the protocol asks for; or ""."""
+        own = dict(suite.sampling)
+        # What follows the model is what the model makes.
+        if own.get("num_frames") == "model":
+            own["num_frames"] = geometry.num_frames
+        if own.get("size") == "model" and geometry.height == geometry.width:
+            own["size"] = geometry.height
+        other = {key: value for key, value in self.sampling.items() if own.get(key) != value}
+        if not other:
+            return ""
+        asked = " ".join(f"{key}={value}" for key, value in other.items())
+        found = " ".join(f"{key}={own[key]}" for key in other if key in own)
+        return f"{self.name} asks for reference clips of {asked}, these are {found or 'not cut'}"
 
     def spec(self) -> dict[str, Any]:
         """What of the protocol itself changes every number."""

@@ -136,11 +136,14 @@ def run(
     Repeat the command to go on after an interruption.
     """
     from i2vbench.generation import open_run
+    from i2vbench.protocol import load_protocol
 
     adapter, plan = _prepare(
         model, suite, suite_args, model_args, limit, num_takes, seed, batch_size, dtype, device
     )
-    _announce(adapter, plan, dry_run)
+    chosen = load_protocol(protocol or plan.suite.protocol)
+    # Before hours of generation, not only beside the scores.
+    _announce(adapter, plan, dry_run, chosen.sampling_note(plan.suite, plan.geometry))
     names = _metric_names(metrics)
     entrants: list[tuple[Model, Plan]] = [(adapter, plan)]
     if baselines:
@@ -335,15 +338,15 @@ def _metric_names(metrics: str | None) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
-def _announce(adapter: Model, plan: Plan, dry_run: bool) -> None:
+def _announce(adapter: Model, plan: Plan, dry_run: bool, note: str = "") -> None:
     card = adapter.describe()
     number = sum(len(batch) for batch in plan.batches)
     click.echo(
         f"{card.name} on {plan.suite.name} {plan.suite.version}: "
         f"{number} clips, {plan.geometry}, on {adapter.device}"
     )
-    for note in [*card.notes, *plan.suite.notes]:
-        click.echo(f"  {note}")
+    for line in filter(None, [*card.notes, *plan.suite.notes, note]):
+        click.echo(f"  {line}")
     if dry_run:
         from i2vbench.fingerprint import canonical_json
         from i2vbench.generation import run_spec

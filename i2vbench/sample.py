@@ -61,6 +61,8 @@ class Suite:
     """Hash of all that defines the samples (manifest, scene code version, picture files)."""
     source: str = ""
     """What :func:`i2vbench.load_suite` was given: a name, or the path of a folder or manifest."""
+    sampling: Mapping[str, object] = field(default_factory=dict)
+    """How reference clips are cut from their videos; empty where they are whole, or drawn."""
     drawn: bool = False
     """Whether pictures are drawn at the asked size, so that the size changes the reference set."""
     protocol: str = "embedded"

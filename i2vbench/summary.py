@@ -49,7 +49,7 @@ def score_of(metric_run: MetricRun, plan: Plan) -> Score:
         n_expected=len(expected),
         ci95=interval,
         fingerprint=metric_run.fingerprint,
-        warnings=tuple(metric.warnings()),
+        warnings=(*metric.warnings(), *filter(None, [metric_run.note])),
         by_category=_by_category(metric_run, plan, good),
     )
 

@@ -96,10 +96,14 @@ def is_dynamic(top5_magnitude_P: NDArray[np.floating], *, height: int, width: in
     True
     """
     require_frames(len(top5_magnitude_P) + 1, 2)
-    threshold_px = MOVING_PX_AT_256 * min(height, width) / 256.0
+    moving_px = _moving_px(height, width)
     num_frames = len(top5_magnitude_P) + 1
     wanted = max(1, round(MOVING_PAIRS_OF_16 * num_frames / 16))
-    return int(np.sum(top5_magnitude_P > threshold_px)) >= wanted
+    return int(np.sum(top5_magnitude_P > moving_px)) >= wanted
+
+
+def _moving_px(height: int, width: int) -> float:
+    return MOVING_PX_AT_256 * min(height, width) / 256.0
 
 
 class TemporalFlickering(ClipMetric):
@@ -209,6 +213,26 @@ class DynamicDegree(ClipMetric):
                 the features were made at another frame rate.
         """
         geometry = example.clip.geometry
+        magnitudes_P = self._magnitudes(example)
+        return float(is_dynamic(magnitudes_P, height=geometry.height, width=geometry.width))
+
+    def frame_values(self, example: Example) -> NDArray[np.float64]:
+        """How far the fastest pixels have gone since the frame looked at before; above 1 it moves.
+
+        NaN for the first frame and for those between. The score hangs on how many move, and is not
+        the mean.
+        """
+        geometry = example.clip.geometry
+        magnitudes_P, step = self._magnitudes(example), frame_step(geometry.fps)
+        values_T = np.full(geometry.num_frames, np.nan)
+        values_T[step : step * len(magnitudes_P) + 1 : step] = magnitudes_P / _moving_px(
+            geometry.height, geometry.width
+        )
+        return values_T
+
+    def _magnitudes(self, example: Example) -> NDArray[np.float64]:
+        """(P,): flow of the fastest pixels between the frames looked at, in px."""
+        geometry = example.clip.geometry
         require_frames(geometry.num_frames, 2)
         step = frame_step(geometry.fps)
         if geometry.num_frames <= step:
@@ -225,6 +249,5 @@ class DynamicDegree(ClipMetric):
                 f"{geometry.fps:g} fps asks for {step}; delete the run's features/flow-* and "
                 "score again"
             )
-        return float(
-            is_dynamic(features["top5_magnitude"], height=geometry.height, width=geometry.width)
-        )
+        magnitudes_P: NDArray[np.float64] = features["top5_magnitude"]
+        return magnitudes_P

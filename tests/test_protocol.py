@@ -55,7 +55,7 @@ def fingerprints(protocol):
     """Of every metric and total, with networks that stand for their names alone."""
     plan = SimpleNamespace(
         geometry=SimpleNamespace(height=8, width=8, num_frames=16),
-        suite=SimpleNamespace(drawn=False, content_sha256=""),
+        suite=SimpleNamespace(drawn=False, content_sha256="", sampling={}),
     )
     found = {}
     for suite in ("ucf101", "msrvtt"):
@@ -161,11 +161,11 @@ def test_a_file_of_ones_own_is_a_protocol_and_its_metrics_exist(tmp_path):
         load_protocol(str(file))
 
 
-def prepared(tmp_path, choices):
-    protocol = parse_protocol({**GOOD, "metrics": choices}, "mine.yaml")
+def prepared(tmp_path, choices, **more):
+    protocol = parse_protocol({**GOOD, "metrics": choices, **more}, "mine.yaml")
     plan = SimpleNamespace(
         geometry=SimpleNamespace(height=8, width=8, num_frames=16),
-        suite=SimpleNamespace(drawn=False, content_sha256=""),
+        suite=SimpleNamespace(drawn=False, content_sha256="", sampling={}),
     )
     run = SimpleNamespace(path=tmp_path)
     return prepare_metrics(run, plan, protocol, protocol.metrics, "cpu")
@@ -197,6 +197,38 @@ def test_options_and_networks_that_do_not_fit_are_errors(tmp_path):
         prepared(tmp_path, {"fvd": {"options": {"ddof": 2}}})
     with pytest.raises(UserError, match="it reads 1: i3d"):
         prepared(tmp_path, {"fvd": {"extractors": ["i3d", "flow"]}})
+
+
+@pytest.mark.parametrize(
+    ("sampling", "note"),
+    [
+        ({"clip": "random", "num_frames": 16, "stride": 3, "size": 256, "seed": 7}, ""),
+        ({"clip": "random", "num_frames": "model", "stride": 3, "size": "model"}, ""),
+        (
+            {"clip": "first", "num_frames": 16, "stride": 3, "size": "native"},
+            "consisti2v-paper asks for reference clips of clip=random size=256, "
+            "these are clip=first size=native",
+        ),
+        (
+            {},
+            "consisti2v-paper asks for reference clips of clip=random num_frames=16 stride=3 "
+            "size=256, these are not cut",
+        ),
+    ],
+)
+def test_clips_that_are_cut_otherwise_are_named(sampling, note):
+    suite = SimpleNamespace(sampling=sampling)
+    geometry = SimpleNamespace(height=256, width=256, num_frames=16)
+    assert load_protocol("consisti2v-paper").sampling_note(suite, geometry) == note
+    assert load_protocol("vbench-i2v").sampling_note(suite, geometry) == ""
+
+
+def test_metrics_that_compare_with_references_say_how_those_were_cut(tmp_path):
+    run = prepared(tmp_path, {"fvd": None, "temporal_flickering": None}, sampling={"stride": 2})
+    assert [entry.note for entry in run] == [
+        "mine asks for reference clips of stride=2, these are not cut",
+        "",
+    ]
 
 
 def test_a_dimension_counts_the_samples_that_list_it():

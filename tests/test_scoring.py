@@ -154,6 +154,18 @@ def test_what_a_score_says(make_suite, tmp_path):
     assert np.mean([row["value"] for row in rows]) == pytest.approx(red.value, rel=1e-12)
 
 
+def test_a_score_beside_clips_that_were_cut_otherwise_says_so(make_suite, tmp_path, monkeypatch):
+    run, plan, card = made(make_suite, tmp_path)
+    protocol = Protocol(
+        name="toy", version="1", source="", metrics=("redness", "colour_shift"),
+        sampling={"stride": 3},
+    )  # fmt: skip
+    monkeypatch.setattr("i2vbench.scoring.load_protocol", lambda name: protocol)
+    red, shift = score(run, plan, card).scores
+    note = "toy asks for reference clips of stride=3, these are not cut"
+    assert (red.warnings, shift.warnings) == ((), ("a toy", note))
+
+
 def test_failed_takes_are_rows_and_counted(make_suite, tmp_path):
     run, plan, card = made(make_suite, tmp_path, Fragile(), ["a", "bad", "c"])
     (red,) = score(run, plan, card, metrics=["redness"]).scores

@@ -130,6 +130,7 @@ def suite_of_rows(
         version=content_sha256[:8],
         samples=[_sample(row, root, sampling) for row in rows],
         content_sha256=content_sha256,
+        sampling={} if sampling is None else sampling.spec(),
         drawn=sampling is not None and sampling.drawn,
     )
 

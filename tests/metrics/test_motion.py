@@ -148,6 +148,15 @@ class TestDynamicDegree:
         with pytest.raises(ValueError, match=r"of 3 frames at 24 fps .* one in 3"):
             DynamicDegree().score_clip(with_flow(still(3, fps=24)))
 
+    def test_a_frame_is_explained_by_how_far_it_moved_over_the_threshold(self):
+        # At 16 fps every second frame is looked at; 64 px are the shorter side, 1.5 px enough.
+        clip = still(8, fps=16)
+        example = of_features(clip, top5_magnitude=[3.0, 0.75, 1.5], frame_step=[2])
+        found = DynamicDegree().frame_values(example)
+        nan = np.nan
+        assert clip.frames.shape[1:3] == (64, 64)
+        np.testing.assert_allclose(found, [nan, nan, 2.0, nan, 0.5, nan, 1.0, nan])
+
     def test_neither_end_is_better(self):
         assert DynamicDegree.higher_is_better is None
         assert DynamicDegree().spec() == {"moving_px_at_256": 6.0, "moving_pairs_of_16": 4}

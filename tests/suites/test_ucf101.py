@@ -45,6 +45,7 @@ def test_clips_follow_the_class_distribution(data: Path) -> None:
         "YoYo": 1,
     }
     assert suite.name == "ucf101"
+    assert (suite.sampling["stride"], suite.sampling["size"]) == (1, 8)
     sample = suite.samples[0]
     assert sample.prompt == "apply eye makeup"
     assert sample.load_first_frame(GEOMETRY).shape == (8, 8, 3)

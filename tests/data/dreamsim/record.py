@@ -79,7 +79,7 @@ types = "dino_vitb16,clip_vitb16,open_clip_vitb16"
 plain = PerceptualModel(model_type=types, load_dir=str(PLACE), device="cpu", **args)
 get_peft_model(plain, config).save_pretrained(PLACE / "lora")
 keys["adapter"] = shapes_of(load_file(PLACE / "lora" / "adapter_model.safetensors"))
-(HERE / "keys.json").write_text(json.dumps(keys, indent=0) + "\n")
+(HERE / "keys.json").write_text(json.dumps(keys) + "\n")
 shutil.copy(PLACE / "lora" / "adapter_config.json", HERE / "adapter_config.json")
 
 # 2. What it makes of frames and pictures as VBench-I2V prepares them.

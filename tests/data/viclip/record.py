@@ -36,14 +36,14 @@ def shapes_of(network: torch.nn.Module) -> dict[str, list[int]]:
 
 
 network = ViCLIP(pretrain=None)
-(HERE / "keys.json").write_text(json.dumps(shapes_of(network), indent=0) + "\n")
+(HERE / "keys.json").write_text(json.dumps(shapes_of(network)) + "\n")
 
 network.vision_encoder = VisionTransformer(
     224, 14, width=128, layers=2, heads=2, output_dim=32, num_frames=8
 ).eval()
 network.text_encoder = CLIP_TEXT(32, 32, 49408, 128, 2, 2, 0).eval()
 network.load_state_dict(viclip_state(shapes_of(network)))
-(HERE / "small_keys.json").write_text(json.dumps(shapes_of(network), indent=0) + "\n")
+(HERE / "small_keys.json").write_text(json.dumps(shapes_of(network)) + "\n")
 recorded = {}
 for index, (clip, prompt) in enumerate(zip(CLIPS, PROMPTS, strict=True)):
     looked_at = get_frame_indices(8, len(clip.frames), sample="middle")
