@@ -123,12 +123,23 @@ def _linear_flops(
 
 
 def _attention_flops(
-    q_shape: Sequence[int], k_shape: Sequence[int], v_shape: Sequence[int], *_: object, **__: object
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *_: object,
+    attn_mask: torch.Tensor | None = None,
+    **__: object,
 ) -> int:
-    """Of q k^T and of the weights times v, each (..., tokens, width)."""
-    return 2 * math.prod(q_shape) * int(k_shape[-2]) + 2 * (
-        math.prod(q_shape[:-1]) * int(k_shape[-2]) * int(v_shape[-1])
-    )
+    """Of q k^T and of the weights times v, each (..., tokens, width), for the keys that count."""
+    num_keys = k.shape[-2]
+    if attn_mask is not None:
+        seen = attn_mask if attn_mask.dtype == torch.bool else attn_mask > float("-inf")
+        num_keys = int(seen.flatten(0, -2).any(dim=0).sum())
+    return 2 * math.prod(q.shape[:-1]) * num_keys * (q.shape[-1] + v.shape[-1])
+
+
+# torch's counter then hands over the tensors, not their shapes alone: a mask is read.
+_attention_flops._get_raw = True  # type: ignore[attr-defined]
 
 
 def clock(device: str | torch.device) -> float:

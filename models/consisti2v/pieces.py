@@ -14,15 +14,29 @@ import torch
 from torch import Tensor
 
 _PIECE_BYTES = 2**24
+# Tokens that pass through a transformer at a time: what they leave behind stays in the cache.
+_PIECE_TOKENS = 4096
+
+
+def takes_pieces(x: Tensor) -> bool:
+    """Whether a layer should go piece by piece: on the CPU, and not where a graph is built.
+
+    A graph keeps every piece alive, so that they would save nothing.
+    """
+    return not (x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling())
 
 
 def images_at_a_time(x_NCHW: Tensor, channels: int) -> int:
-    """How many images of ``x``'s size, with ``channels`` channels, make a piece; all off the CPU.
-
-    All as well where a graph is built, which keeps every piece alive.
-    """
+    """How many images of ``x``'s size, with ``channels`` channels, make a piece."""
     num, _, height, width = x_NCHW.shape
-    if x_NCHW.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if not takes_pieces(x_NCHW):
         return num
     image_bytes = channels * height * width * x_NCHW.element_size()
     return min(num, max(1, _PIECE_BYTES // image_bytes))
+
+
+def tokens_at_a_time(x_NCHW: Tensor) -> int:
+    """How many pixels of images make a piece of a transformer; all of them off the CPU."""
+    num, _, height, width = x_NCHW.shape
+    total = num * height * width
+    return min(total, _PIECE_TOKENS) if takes_pieces(x_NCHW) else total

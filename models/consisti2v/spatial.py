@@ -7,14 +7,17 @@ S = H*W pixels, L text tokens, D text width, R rows of the embedding (a divisor 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .attention import Projections, TextAttention, attend, to_image, to_tokens
-from .convolution import Conv3x3, channels_last
+from .convolution import Conv3x3
 from .linear import FeedForward, Linear
-from .pieces import images_at_a_time
+from .norm import GroupNorm
+from .pieces import images_at_a_time, tokens_at_a_time
 from .upsample import UpsamplingConv
+
+FirstFrame = tuple[Tensor, Tensor]
+"""Keys and values of the frames 0 of clips, each (B, S, C)."""
 
 
 class ResnetBlock(nn.Module):
@@ -24,10 +27,10 @@ class ResnetBlock(nn.Module):
         self, in_channels: int, out_channels: int, emb_channels: int, num_groups: int, eps: float
     ) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(num_groups, in_channels, eps=eps)
+        self.norm1 = GroupNorm(num_groups, in_channels, eps=eps)
         self.conv1 = Conv3x3(in_channels, out_channels)
         self.time_emb_proj = Linear(emb_channels, out_channels)
-        self.norm2 = nn.GroupNorm(num_groups, out_channels, eps=eps)
+        self.norm2 = GroupNorm(num_groups, out_channels, eps=eps)
         self.conv2 = Conv3x3(out_channels, out_channels)
         self.conv_shortcut = (
             nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
@@ -47,23 +50,32 @@ class ResnetBlock(nn.Module):
         size = images_at_a_time(x_NCHW, channels)
         if size >= num_images:
             return self._run(x_NCHW, emb_NC, skip_NCHW)
-        out_NCHW = channels_last(x_NCHW.new_empty(num_images, emb_NC.shape[1], *x_NCHW.shape[2:]))
+        out_NCHW = torch.empty(
+            (num_images, emb_NC.shape[1], *x_NCHW.shape[2:]),
+            dtype=x_NCHW.dtype,
+            device=x_NCHW.device,
+            memory_format=torch.channels_last,
+        )
         for start in range(0, num_images, size):
             part = slice(start, start + size)
             skip = None if skip_NCHW is None else skip_NCHW[part]
-            out_NCHW[part] = self._run(x_NCHW[part], emb_NC[part], skip)
+            self._run(x_NCHW[part], emb_NC[part], skip, out_NCHW[part])
         return out_NCHW
 
-    def _run(self, x_NCHW: Tensor, emb_NC: Tensor, skip_NCHW: Tensor | None) -> Tensor:
+    def _run(
+        self,
+        x_NCHW: Tensor,
+        emb_NC: Tensor,
+        skip_NCHW: Tensor | None,
+        out_NCHW: Tensor | None = None,
+    ) -> Tensor:
         if skip_NCHW is not None:
             x_NCHW = torch.cat([x_NCHW, skip_NCHW], dim=1)
-        h_NCHW = self.conv1(F.silu(self.norm1(x_NCHW)))
-        h_NCHW = self.norm2(h_NCHW + emb_NC[:, :, None, None])
-        h_NCHW = self.conv2(F.silu(h_NCHW))
+        h_NCHW = self.conv1(self.norm1.activate(x_NCHW))
+        h_NCHW = self.conv2(self.norm2.activate(h_NCHW + emb_NC[:, :, None, None]))
         if self.conv_shortcut is not None:
             x_NCHW = self.conv_shortcut(x_NCHW)
-        out_NCHW: Tensor = x_NCHW + h_NCHW
-        return out_NCHW
+        return torch.add(x_NCHW, h_NCHW, out=out_NCHW)
 
 
 class Downsample(nn.Module):
@@ -99,44 +111,29 @@ class SpatialSelfAttention(Projections):
         super().__init__(channels, channels, num_heads)
         self.first_frame_keys = first_frame_keys
 
-    def forward(self, x_NSC: Tensor, num_frames: int) -> Tensor:
-        """(N, S, C)."""
+    def forward(
+        self, x_NSC: Tensor, num_clips: int, first: FirstFrame | None
+    ) -> tuple[Tensor, FirstFrame]:
+        """(N, S, C), and the keys and values of frame 0.
+
+        ``first`` are those of an earlier call; None where ``x`` begins with frame 0.
+        """
         q_NSC, k_NSC, v_NSC = self.to_q(x_NSC), self.to_k(x_NSC), self.to_v(x_NSC)
+        if first is None:
+            k_BSC, v_BSC = (torch.unflatten(t, 0, (num_clips, -1))[:, 0] for t in (k_NSC, v_NSC))
+            first = k_BSC, v_BSC
         if self.first_frame_keys:
-            out_NSC = _attend_to_first_frame(q_NSC, k_NSC, v_NSC, num_frames, self.num_heads)
-        else:
-            out_NSC = attend(q_NSC, k_NSC, v_NSC, self.num_heads)
-        return self.project_out(out_NSC)
+            k_NSC, v_NSC = _append(k_NSC, first[0]), _append(v_NSC, first[1])
+        return self.project_out(attend(q_NSC, k_NSC, v_NSC, self.num_heads)), first
 
 
-def _attend_to_first_frame(
-    q_NSC: Tensor, k_NSC: Tensor, v_NSC: Tensor, num_frames: int, num_heads: int
-) -> Tensor:
-    """(N, S, C): each frame attends to its own tokens, then to those of its clip's frame 0.
+def _append(x_NSC: Tensor, first_BSC: Tensor) -> Tensor:
+    """(N, 2S, C): the tokens of each frame, then those of its clip's frame 0.
 
     Frame 0 meets its own tokens twice, which leaves its softmax average unchanged.
     """
-    size = images_at_a_time(to_image(k_NSC, 1, k_NSC.shape[1]), 2 * k_NSC.shape[2])
-    if size >= len(q_NSC):
-        keys, values = (_append_first_frame(t, num_frames) for t in (k_NSC, v_NSC))
-        return attend(q_NSC, keys, values, num_heads)
-    out_NSC = torch.empty_like(q_NSC)
-    clips = [t.split(num_frames) for t in (q_NSC, k_NSC, v_NSC, out_NSC)]
-    for q_TSC, k_TSC, v_TSC, out_TSC in zip(*clips, strict=True):
-        for start in range(0, num_frames, size):
-            part = slice(start, start + size)
-            keys, values = (
-                torch.cat([t[part], t[:1].expand_as(t[part])], dim=1) for t in (k_TSC, v_TSC)
-            )
-            out_TSC[part] = attend(q_TSC[part], keys, values, num_heads)
-    return out_NSC
-
-
-def _append_first_frame(x_NSC: Tensor, num_frames: int) -> Tensor:
-    """(N, 2S, C): the tokens of each frame, then those of its clip's frame 0."""
-    x_BTSC = torch.unflatten(x_NSC, 0, (-1, num_frames))
-    first_BTSC = x_BTSC[:, :1].expand_as(x_BTSC)
-    return torch.cat([x_BTSC, first_BTSC], dim=2).flatten(0, 1)
+    x_BTSC = torch.unflatten(x_NSC, 0, (len(first_BSC), -1))
+    return torch.cat([x_BTSC, first_BSC[:, None].expand_as(x_BTSC)], dim=2).flatten(0, 1)
 
 
 class SpatialBlock(nn.Module):
@@ -153,13 +150,16 @@ class SpatialBlock(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(channels)
 
-    def forward(self, x_NSC: Tensor, text_BLD: Tensor, num_frames: int) -> Tensor:
-        """(N, S, C)."""
-        x_NSC = x_NSC + self.attn1(self.norm1(x_NSC), num_frames)
-        clip_BQC = self.norm2(x_NSC).reshape(text_BLD.shape[0], -1, x_NSC.shape[-1])
-        x_NSC = x_NSC + self.attn2(clip_BQC, text_BLD).view_as(x_NSC)
-        out_NSC: Tensor = self.ff(x_NSC, self.norm3)
-        return out_NSC
+    def forward(
+        self, x_NSC: Tensor, text: tuple[Tensor, Tensor], first: FirstFrame | None
+    ) -> tuple[Tensor, FirstFrame]:
+        """(N, S, C), and what the next frames need; ``text`` is what ``attn2`` read."""
+        num_clips = len(text[0])
+        attended_NSC, first = self.attn1(self.norm1(x_NSC), num_clips, first)
+        x_NSC = x_NSC + attended_NSC
+        clip_BQC = self.norm2(x_NSC).reshape(num_clips, -1, x_NSC.shape[-1])
+        x_NSC = x_NSC + self.attn2(clip_BQC, text).view_as(x_NSC)
+        return self.ff(x_NSC, self.norm3), first
 
 
 class SpatialTransformer(nn.Module):
@@ -176,7 +176,7 @@ class SpatialTransformer(nn.Module):
     ) -> None:
         super().__init__()
         # eps 1e-6 here, unlike the resnets' norm_eps (T3).
-        self.norm = nn.GroupNorm(num_groups, channels, eps=1e-6)
+        self.norm = GroupNorm(num_groups, channels, eps=1e-6)
         self.proj_in = Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
             [SpatialBlock(channels, num_heads, text_channels, first_frame_keys=first_frame_keys)]
@@ -185,7 +185,30 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x_NCHW: Tensor, text_BLD: Tensor, num_frames: int) -> Tensor:
         """(N, C, H, W)."""
+        keys_BLC, values_BLC = self.transformer_blocks[0].attn2.read(text_BLD)
+        size = max(1, tokens_at_a_time(x_NCHW) // x_NCHW[0, 0].numel())
+        if size >= len(x_NCHW):
+            return self._run(x_NCHW, (keys_BLC, values_BLC), None)[0]
+        out_NCHW = torch.empty_like(x_NCHW)
+        for clip in range(len(text_BLD)):
+            text = keys_BLC[clip : clip + 1], values_BLC[clip : clip + 1]
+            first = None
+            for start in range(0, num_frames, size):
+                frames = slice(start, min(start + size, num_frames))
+                x_TCHW = torch.unflatten(x_NCHW, 0, (-1, num_frames))[clip, frames]
+                out_TCHW = torch.unflatten(out_NCHW, 0, (-1, num_frames))[clip, frames]
+                first = self._run(x_TCHW, text, first, out_TCHW)[1]
+        return out_NCHW
+
+    def _run(
+        self,
+        x_NCHW: Tensor,
+        text: tuple[Tensor, Tensor],
+        first: FirstFrame | None,
+        out_NCHW: Tensor | None = None,
+    ) -> tuple[Tensor, FirstFrame]:
         height, width = x_NCHW.shape[2:]
         h_NSC = self.proj_in(to_tokens(self.norm(x_NCHW)))
-        h_NSC = self.transformer_blocks[0](h_NSC, text_BLD, num_frames)
-        return x_NCHW + to_image(self.proj_out(h_NSC), height, width)
+        h_NSC, first = self.transformer_blocks[0](h_NSC, text, first)
+        h_NCHW = to_image(self.proj_out(h_NSC), height, width)
+        return torch.add(x_NCHW, h_NCHW, out=out_NCHW), first

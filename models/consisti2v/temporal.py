@@ -15,7 +15,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .attention import Projections, attend, softmax_attention, to_image, to_tokens
+from .convolution import has_few_pixels, product_conv
 from .linear import FeedForward, Linear
+from .norm import GroupNorm
+from .pieces import images_at_a_time, tokens_at_a_time
 
 # The class default of the original; its temporal convolution is built without norm_num_groups (T3).
 _CONV_GROUPS = 32
@@ -59,7 +62,13 @@ class TimeConv(nn.Conv3d):
         height, width = x_NCHW.shape[2:]
         x_BTSC = torch.unflatten(to_tokens(x_NCHW), 0, (-1, num_frames))
         x_BCTS = x_BTSC.permute(0, 3, 1, 2)
-        y_BCTS = F.conv2d(x_BCTS, self.weight.squeeze(-1), self.bias, padding=(1, 0))
+        weight_DC31 = self.weight.squeeze(-1)
+        # In float32 the product is no faster here.
+        if x_NCHW.dtype == torch.bfloat16 and has_few_pixels(x_BCTS, weight_DC31):
+            padded_BTSC = F.pad(x_BTSC, (0, 0, 0, 0, 1, 1))
+            y_BCTS = product_conv(padded_BTSC, weight_DC31, self.bias)
+        else:
+            y_BCTS = F.conv2d(x_BCTS, weight_DC31, self.bias, padding=(1, 0))
         return to_image(y_BCTS.permute(0, 2, 3, 1).flatten(0, 1), height, width)
 
 
@@ -68,16 +77,27 @@ class TemporalConv(Blend):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(_CONV_GROUPS, channels, eps=1e-6)
+        self.norm1 = GroupNorm(_CONV_GROUPS, channels, eps=1e-6)
         self.conv1 = TimeConv(channels)
         self.time_emb_proj = Linear(_DEAD_EMBEDDING, channels).requires_grad_(False)
-        self.norm2 = nn.GroupNorm(_CONV_GROUPS, channels, eps=1e-6)
+        self.norm2 = GroupNorm(_CONV_GROUPS, channels, eps=1e-6)
         self.conv2 = TimeConv(channels)
 
     def forward(self, x_NCHW: Tensor, num_frames: int) -> Tensor:
         """(N, C, H, W)."""
-        h_NCHW = self.conv1(F.silu(self.norm1(x_NCHW)), num_frames)
-        h_NCHW = self.conv2(F.silu(self.norm2(h_NCHW)), num_frames)
+        size = images_at_a_time(x_NCHW, x_NCHW.shape[1])
+        if size >= len(x_NCHW) or len(x_NCHW) == num_frames:
+            return self._run(x_NCHW, num_frames)
+        out_NCHW = torch.empty_like(x_NCHW)
+        for x_TCHW, out_TCHW in zip(
+            x_NCHW.split(num_frames), out_NCHW.split(num_frames), strict=True
+        ):
+            out_TCHW.copy_(self._run(x_TCHW, num_frames))
+        return out_NCHW
+
+    def _run(self, x_NCHW: Tensor, num_frames: int) -> Tensor:
+        h_NCHW = self.conv1(self.norm1.activate(x_NCHW), num_frames)
+        h_NCHW = self.conv2(self.norm2.activate(h_NCHW), num_frames)
         return self.blend(x_NCHW, h_NCHW)
 
 
@@ -109,15 +129,23 @@ class Rotary(nn.Module):
         frames = 1 if x_BTSC.device.type == "cpu" else x_BTSC.shape[1]
         turned = x_BTSC[..., : x_BTSC.shape[-1] // 2]
         for part, turns in zip(turned.split(frames, 1), turns_TSP.split(frames), strict=True):
-            part.copy_(_turn(part, turns))
+            if part.dtype == dtype:
+                _pairs(part).mul_(turns)
+            else:
+                part.copy_(_turn(part, turns))
         return x_BTSC
+
+
+def _pairs(x_BTSC: Tensor) -> Tensor:
+    """(B, T, S, P) complex: the pairs of channels; a view."""
+    return torch.view_as_complex(torch.unflatten(x_BTSC, -1, (-1, 2)))
 
 
 def _turn(x_BTSC: Tensor, turns_TSP: Tensor) -> Tensor:
     """Each pair of channels times a complex number of modulus 1: same shape and dtype as ``x``."""
     real = torch.promote_types(x_BTSC.dtype, torch.float32)
-    pairs_BTSP = torch.view_as_complex(torch.unflatten(x_BTSC.to(real), -1, (-1, 2)))
-    return torch.view_as_real(pairs_BTSP * turns_TSP).flatten(-2).to(x_BTSC.dtype)
+    turned_BTSP = _pairs(x_BTSC.to(real)) * turns_TSP
+    return torch.view_as_real(turned_BTSP).flatten(-2).to(x_BTSC.dtype)
 
 
 class _DeadBias(nn.Module):
@@ -175,16 +203,27 @@ class TemporalSelfAttention(TemporalAttention):
         super().__init__(channels, channels, num_heads, position)
         self.augment = augment
 
-    def forward(self, x_BTSC: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, T, S, C)."""
+    def read_first_frame(self, x_BSC: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of frame 0, each (B, S, C); position 0 turns nothing."""
+        x_BSC = self.add_position(x_BSC[:, None])[:, 0]
+        return self.to_k(x_BSC), self.to_v(x_BSC)
+
+    def forward(
+        self, x_BTSC: Tensor, window_8S: Tensor, first: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """(B, T, S, C).
+
+        ``window`` says which pixels of frame 0 are the neighbours of each pixel of ``x``; where
+        ``x`` holds but some, ``first`` gives what :meth:`read_first_frame` made of all.
+        """
         x_BTSC = self.add_position(x_BTSC)
         q_BTSC = self.rotate(self.to_q(x_BTSC))
         k_BKSC, v_BKSC = self.rotate(self.to_k(x_BTSC)), self.to_v(x_BTSC)
         if self.augment:
             # The neighbours stand at position 0, as frame 0 itself does: its keys serve for both.
-            neighbours = _window(*size, x_BTSC.device)
-            k_BKSC = torch.cat([k_BKSC, k_BKSC[:, 0, neighbours]], dim=1)
-            v_BKSC = torch.cat([v_BKSC, v_BKSC[:, 0, neighbours]], dim=1)
+            k_BSC, v_BSC = (k_BKSC[:, 0], v_BKSC[:, 0]) if first is None else first
+            k_BKSC = torch.cat([k_BKSC, k_BSC[:, window_8S]], dim=1)
+            v_BKSC = torch.cat([v_BKSC, v_BSC[:, window_8S]], dim=1)
         out_BTSC = _attend_along_time(q_BTSC, k_BKSC, v_BKSC, self.num_heads)
         return self.project_out(out_BTSC)
 
@@ -216,15 +255,18 @@ def _attend_along_time(q_BTSC: Tensor, k_BKSC: Tensor, v_BKSC: Tensor, num_heads
 class TemporalTextAttention(TemporalAttention):
     """Attention to the clip's text; queries know their frame, the text has no position."""
 
-    def forward(self, x_BTSC: Tensor, text_BLD: Tensor) -> Tensor:
-        """(B, T, S, C)."""
-        num_frames, num_tokens = x_BTSC.shape[1], text_BLD.shape[1]
-        q_BTSC = self.rotate(self.to_q(self.add_position(x_BTSC)))
+    def read(self, text_BLD: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the texts, each (B, L, C): made once per clip."""
         k_BLC, v_BLC = self.to_k(text_BLD), self.to_v(text_BLD)
-        if num_tokens == num_frames:
+        if text_BLD.shape[1] == num_frames:
             # Parity (T5): a text as long as the clip is taken for frames and rotated.
             k_BLC = self.rotate(k_BLC[:, :, None])[:, :, 0]
-        out_BQC = attend(q_BTSC.flatten(1, 2), k_BLC, v_BLC, self.num_heads)
+        return k_BLC, v_BLC
+
+    def forward(self, x_BTSC: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        """(B, T, S, C); ``text`` is what :meth:`read` gave."""
+        q_BTSC = self.rotate(self.to_q(self.add_position(x_BTSC)))
+        out_BQC = attend(q_BTSC.flatten(1, 2), *text, self.num_heads)
         return self.project_out(out_BQC).view_as(x_BTSC)
 
 
@@ -242,10 +284,16 @@ class TemporalBlock(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(channels)
 
-    def forward(self, x_BTSC: Tensor, text_BLD: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, T, S, C)."""
-        x_BTSC = x_BTSC + self.attn1(self.norm1(x_BTSC), size)
-        x_BTSC = x_BTSC + self.attn2(self.norm2(x_BTSC), text_BLD)
+    def forward(
+        self,
+        x_BTSC: Tensor,
+        text: tuple[Tensor, Tensor],
+        window_8S: Tensor,
+        first: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """(B, T, S, C); the other arguments are those of the two attentions."""
+        x_BTSC = x_BTSC + self.attn1(self.norm1(x_BTSC), window_8S, first)
+        x_BTSC = x_BTSC + self.attn2(self.norm2(x_BTSC), text)
         out_BTSC: Tensor = self.ff(x_BTSC, self.norm3)
         return out_BTSC
 
@@ -264,7 +312,7 @@ class TemporalTransformer(Blend):
         augment: bool,
     ) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(num_groups, channels, eps=1e-6)
+        self.norm = GroupNorm(num_groups, channels, eps=1e-6)
         self.proj_in = Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
             [TemporalBlock(channels, num_heads, text_channels, position, augment=augment)]
@@ -274,8 +322,27 @@ class TemporalTransformer(Blend):
     def forward(self, x_NCHW: Tensor, text_BLD: Tensor, num_frames: int) -> Tensor:
         """(N, C, H, W)."""
         height, width = x_NCHW.shape[2:]
+        block = self.transformer_blocks[0]
+        window_8S = _window(height, width, x_NCHW.device)
+        k_BLC, v_BLC = block.attn2.read(text_BLD, num_frames)
         h_NSC = self.proj_in(to_tokens(self.norm(x_NCHW)))
         h_BTSC = torch.unflatten(h_NSC, 0, (-1, num_frames))
-        h_BTSC = self.transformer_blocks[0](h_BTSC, text_BLD, (height, width))
-        h_NCHW = to_image(self.proj_out(h_BTSC.flatten(0, 1)), height, width)
-        return self.blend(x_NCHW, h_NCHW)
+        size = max(1, tokens_at_a_time(x_NCHW) // num_frames)
+        if size >= len(text_BLD) * height * width:
+            h_BTSC = block(h_BTSC, (k_BLC, v_BLC), window_8S)
+            h_NCHW = to_image(self.proj_out(h_BTSC.flatten(0, 1)), height, width)
+            return self.blend(x_NCHW, h_NCHW)
+        k_BSC, v_BSC = block.attn1.read_first_frame(block.norm1(h_BTSC[:, 0]))
+        out_NCHW = torch.empty_like(x_NCHW)
+        x_BTSC, out_BTSC = (
+            torch.unflatten(to_tokens(t), 0, (-1, num_frames)) for t in (x_NCHW, out_NCHW)
+        )
+        for number in range(len(text_BLD)):
+            clip = slice(number, number + 1)
+            text, first = (k_BLC[clip], v_BLC[clip]), (k_BSC[clip], v_BSC[clip])
+            for start in range(0, height * width, size):
+                some = slice(start, start + size)
+                part_BTSC = block(h_BTSC[clip, :, some], text, window_8S[:, some], first)
+                part_BTSC = self.blend(x_BTSC[clip, :, some], self.proj_out(part_BTSC))
+                out_BTSC[clip, :, some] = part_BTSC
+        return out_NCHW

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from .convolution import order_kernels
+from .convolution import has_few_pixels, order_kernels, product_conv
 
 
 def doubled_conv(x_NCHW: Tensor, weight_DC33: Tensor, bias_D: Tensor | None) -> Tensor:
@@ -25,7 +25,11 @@ def doubled_conv(x_NCHW: Tensor, weight_DC33: Tensor, bias_D: Tensor | None) -> 
     for i, rows in enumerate(_pairs(weight_DC33.float(), 2)):
         for j, kernel in enumerate(_pairs(rows, 3)):
             window = padded[:, :, i : i + height + 1, j : j + width + 1]
-            part = F.conv2d(window, kernel.to(weight_DC33.dtype), bias_D)
+            kernel = kernel.to(weight_DC33.dtype)
+            if has_few_pixels(x_NCHW, kernel):
+                part = product_conv(window.permute(0, 2, 3, 1), kernel, bias_D)
+            else:
+                part = F.conv2d(window, kernel, bias_D)
             out[:, :, i, :, j] = part.permute(0, 2, 3, 1)
     return out.view(num, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from i2vbench.models.consisti2v import pieces
+from i2vbench.models.consisti2v.convolution import channels_last
 from i2vbench.models.consisti2v.pieces import images_at_a_time
-from i2vbench.models.consisti2v.spatial import ResnetBlock
+from i2vbench.models.consisti2v.spatial import ResnetBlock, SpatialBlock
+from i2vbench.models.consisti2v.temporal import TemporalBlock
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,42 @@ def test_the_network_does_not_depend_on_pieces(
         monkeypatch.setattr(pieces, "_PIECE_BYTES", bytes_per_piece)
         torch.testing.assert_close(predict(), expected, rtol=1e-4, atol=1e-5)
     assert set(sizes) == sizes_seen
+
+
+@pytest.mark.parametrize("tokens", [1, 60, 130, 300])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_transformers_do_not_depend_on_pieces(monkeypatch, small_unet, batch, tokens):
+    """Pieces that end within a clip need its frame 0, which they do not hold; odd sizes."""
+    torch.manual_seed(0)
+    num_frames, block = 4, small_unet.down_blocks[1]
+    layers = [block.attentions[0], block.tempo_attns[0], block.conv3ds[0]]
+    x = channels_last(torch.randn(batch * num_frames, 32, 7, 9))
+    text = torch.randn(batch, 6, 32)
+    parts = []
+    for kind in (SpatialBlock, TemporalBlock):
+        run = kind.forward
+
+        def forward(self, x, *rest, run=run):
+            parts.append(x[..., 0].numel())
+            return run(self, x, *rest)
+
+        monkeypatch.setattr(kind, "forward", forward)
+
+    def results():
+        rest = [(text, num_frames)] * 2 + [(num_frames,)]
+        return [layer(x, *given) for layer, given in zip(layers, rest, strict=True)]
+
+    with torch.no_grad():
+        monkeypatch.setattr(pieces, "_PIECE_TOKENS", 2**60)
+        expected = results()
+        assert parts == [batch * num_frames * 63] * 2
+        parts.clear()
+        monkeypatch.setattr(pieces, "_PIECE_TOKENS", tokens)
+        monkeypatch.setattr(pieces, "_PIECE_BYTES", 1)
+        torch.testing.assert_close(results(), expected, rtol=1e-4, atol=1e-5)
+    # A whole image, and a whole track of frames, are the least.
+    assert max(parts) <= max(tokens, 63)
+    assert sum(parts) == 2 * batch * num_frames * 63
 
 
 def test_training_takes_all_images():
