@@ -185,7 +185,9 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x_NCHW: Tensor, text_BLD: Tensor, num_frames: int) -> Tensor:
         """(N, C, H, W)."""
-        keys_BLC, values_BLC = self.transformer_blocks[0].attn2.read(text_BLD)
+        block = self.transformer_blocks[0]
+        assert isinstance(block, SpatialBlock)
+        keys_BLC, values_BLC = block.attn2.read(text_BLD)
         size = max(1, tokens_at_a_time(x_NCHW) // x_NCHW[0, 0].numel())
         if size >= len(x_NCHW):
             return self._run(x_NCHW, (keys_BLC, values_BLC), None)[0]

@@ -323,6 +323,7 @@ class TemporalTransformer(Blend):
         """(N, C, H, W)."""
         height, width = x_NCHW.shape[2:]
         block = self.transformer_blocks[0]
+        assert isinstance(block, TemporalBlock)
         window_8S = _window(height, width, x_NCHW.device)
         k_BLC, v_BLC = block.attn2.read(text_BLD, num_frames)
         h_NSC = self.proj_in(to_tokens(self.norm(x_NCHW)))
