@@ -173,7 +173,10 @@ class _Reading:
     keep: range | None
     reformatter: Any
     """Kept for the file: each frame's own would cost a third of the time of small frames."""
-    frames: list[Frames] = field(default_factory=list)
+    pictures: Frames | None = None
+    """The frames kept, in one array with room for those to come. Each is copied here at once, so
+    that FFmpeg's own buffer is used again: a new one per frame costs more than the conversion."""
+    num_kept: int = 0
     num_frames: int = 0
     """Frames decoded so far, the dropped ones included."""
     times_s: list[float | None] = field(default_factory=list)
@@ -208,11 +211,14 @@ class _Reading:
             self._check_complete(container.format.name)
         if not self.num_frames:
             raise UnreadableClipError(f"{self.path}: its video stream has no frames")
-        if self.keep is not None and len(self.frames) < len(self.keep):
+        if self.keep is not None and self.num_kept < len(self.keep):
             raise UnreadableClipError(
                 f"{self.path}: has {self.num_frames} frames; frame {self.keep[-1]} was asked for"
             )
-        frames = np.stack(self.frames)
+        assert self.pictures is not None
+        frames = self.pictures
+        if len(frames) > self.num_kept:
+            frames = frames[: self.num_kept].copy()
         quarters = round(rotation / 90) % 4
         if quarters:
             frames = np.ascontiguousarray(np.rot90(frames, quarters, axes=(1, 2)))
@@ -242,17 +248,29 @@ class _Reading:
             return
         rgb = self.reformatter.reformat(frame, format="rgb24")
         picture = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
-        if self.frames and picture.shape != self.frames[0].shape:
+        if self.pictures is not None and picture.shape != self.pictures.shape[1:]:
             raise UnreadableClipError(
                 f"{self.path}: frame {self.num_frames - 1} is {_size(picture)}, "
-                f"the first one {_size(self.frames[0])}; one size was expected"
+                f"the first one {_size(self.pictures[0])}; one size was expected"
             )
-        if (len(self.frames) + 1) * picture.nbytes > MAX_MIB * 2**20:
+        if (self.num_kept + 1) * picture.nbytes > MAX_MIB * 2**20:
             raise UnreadableClipError(
                 f"{self.path}: takes more than {MAX_MIB} MiB once decoded ({_size(picture)}, "
                 f"{self.progress} so far); cut it into shorter clips"
             )
-        self.frames.append(picture)
+        self._room_for(picture)[self.num_kept] = picture
+        self.num_kept += 1
+
+    def _room_for(self, picture: Frames) -> Frames:
+        """``pictures`` with a free place, made or doubled where there is none."""
+        if self.pictures is None:
+            # What a header promises takes no memory before it comes.
+            wanted = len(self.keep) if self.keep is not None else self.max_frames or self.promised
+            most = MAX_MIB * 2**20 // picture.nbytes
+            self.pictures = np.empty((min(max(wanted, 1), most), *picture.shape), np.uint8)
+        elif self.num_kept == len(self.pictures):
+            self.pictures = np.concatenate([self.pictures, np.empty_like(self.pictures)])
+        return self.pictures
 
     def _check_complete(self, container_format: str) -> None:
         """Compares what came with what the container promises, each kind in its own way."""
