@@ -26,6 +26,7 @@ from i2vbench.clip import Clip, Frames, Picture
 from i2vbench.metric import Extractor
 from i2vbench.weights import resolve, sha256_of
 
+from .precision import make_body
 from .preparation import Preparation, batches
 from .torchscript import exact
 
@@ -119,6 +120,8 @@ class DINOExtractor(Extractor):
 
     name = "dino-vit-b16"
     version = "1"
+    dtypes = ("fp32", "bf16")
+    backends = ("torch", "openvino")
     preparation: ClassVar[Preparation] = Preparation(
         shorter_side_px=224,
         crop_px=None,
@@ -128,14 +131,16 @@ class DINOExtractor(Extractor):
         std=IMAGENET_DEFAULT_STD,
     )
 
-    def __init__(self, *, device: str = "cpu") -> None:
+    def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
         """Loads the network onto ``device``.
 
         Raises:
             MissingWeightsError: the published file is not here.
         """
-        super().__init__(device=device)
-        self._network = load_dino(resolve(WEIGHTS)).to(device)
+        super().__init__(device=device, dtype=dtype, backend=backend)
+        self._network = make_body(
+            load_dino(resolve(WEIGHTS)), device=device, dtype=dtype, backend=backend
+        )
 
     @property
     def label(self) -> str:
@@ -155,8 +160,7 @@ class DINOExtractor(Extractor):
     def _pooled(self, frames: Frames, preparation: Preparation) -> dict[str, NDArray[Any]]:
         with torch.inference_mode(), exact():
             parts = [
-                self._network(preparation(batch).to(self.device)).cpu()
-                for batch in batches(frames, BATCH_FRAMES)
+                self._network(preparation(batch)).cpu() for batch in batches(frames, BATCH_FRAMES)
             ]
         return {"pooled": torch.cat(parts).numpy()}
 
