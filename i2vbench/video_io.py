@@ -8,8 +8,9 @@ The tests hold that decord reads those to the same pixels.
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -103,10 +104,15 @@ def read_video(
     path = Path(path)
     check_readable(path, "video")
     last = keep[-1] + 1 if keep else max_frames
-    reading = _Reading(path=path, max_frames=last, keep=keep, reformatter=VideoReformatter())
+    version = int(av.__version__.split(".")[0])
+    # From 17 on the conversion has threads of its own, made for each file: slower, two files at a
+    # time twice so.
+    one_thread = {"threads": 1} if version >= 17 else {}
+    convert = functools.partial(VideoReformatter().reformat, format="rgb24", **one_thread)
+    reading = _Reading(path=path, max_frames=last, keep=keep, convert=convert)
     # A title in another encoding does not spoil the frames. PyAV 19 reads every one, and takes no
     # such argument.
-    lenient: Any = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+    lenient: Any = {"metadata_errors": "ignore"} if version < 19 else {}
     try:
         # An absolute path, since FFmpeg takes "a:b.mp4" for a protocol.
         with av.open(str(path.absolute()), **lenient) as container:
@@ -171,8 +177,8 @@ class _Reading:
     path: Path
     max_frames: int | None
     keep: range | None
-    reformatter: Any
-    """Kept for the file: each frame's own would cost a third of the time of small frames."""
+    convert: Callable[[Any], Any]
+    """To RGB; kept for the file: one for each frame costs a third of the time of small ones."""
     pictures: Frames | None = None
     """The frames kept, in one array with room for those to come. Each is copied here at once, so
     that FFmpeg's own buffer is used again: a new one per frame costs more than the conversion."""
@@ -246,8 +252,7 @@ class _Reading:
         self.times_s.append(frame.time)
         if self.keep is not None and self.num_frames - 1 not in self.keep:
             return
-        rgb = self.reformatter.reformat(frame, format="rgb24")
-        picture = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
+        picture = np.asarray(self.convert(frame).to_ndarray(), dtype=np.uint8)
         if self.pictures is not None and picture.shape != self.pictures.shape[1:]:
             raise UnreadableClipError(
                 f"{self.path}: frame {self.num_frames - 1} is {_size(picture)}, "
