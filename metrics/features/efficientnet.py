@@ -94,7 +94,8 @@ def preprocess(frames: Frames) -> Tensor:
         align_corners=False,
         antialias=True,
     )
-    return square_TCHW.clamp_(0.0, 255.0) / 127.5 - 1.0  # bicubic weights overshoot at edges
+    # Bicubic weights overshoot at edges.
+    return square_TCHW.clamp_(0.0, 255.0).div_(127.5).sub_(1.0)
 
 
 class EfficientNetExtractor(Extractor):
