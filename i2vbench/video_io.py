@@ -107,7 +107,7 @@ def read_video(
     version = int(av.__version__.split(".")[0])
     # From 17 on the conversion has threads of its own, made for each file: slower, two files at a
     # time twice so.
-    one_thread = {"threads": 1} if version >= 17 else {}
+    one_thread: dict[str, Any] = {"threads": 1} if version >= 17 else {}
     convert = functools.partial(VideoReformatter().reformat, format="rgb24", **one_thread)
     reading = _Reading(path=path, max_frames=last, keep=keep, convert=convert)
     # A title in another encoding does not spoil the frames. PyAV 19 reads every one, and takes no
