@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from i2vbench.errors import UserError
+
+BACKENDS = ("torch", "openvino")
+"""What runs the metrics' networks."""
 
 
 def resolve_device(name: str) -> str:
@@ -34,6 +38,32 @@ def resolve_device(name: str) -> str:
             f"{'' if count == 1 else 's'}; use --device cpu or auto"
         )
     return f"cuda:{index}"
+
+
+def check_backend(backend: str, device: str) -> None:
+    """Refuses a backend of the metrics' networks that cannot run here, before hours are spent.
+
+    Args:
+        backend: ``torch`` or ``openvino``.
+        device: as :func:`resolve_device` gives it.
+
+    Raises:
+        UserError: another word, OpenVINO on a GPU, or it is not installed.
+    """
+    if backend not in BACKENDS:
+        raise UserError(f"backend {backend!r}: accepted are {' and '.join(BACKENDS)}")
+    if backend == "openvino":
+        require_openvino()
+        if device != "cpu":
+            raise UserError(
+                f"backend openvino runs on the CPU alone, not on {device}; use --device cpu"
+            )
+
+
+def require_openvino() -> None:
+    """Raises a UserError with the command that installs OpenVINO, where it is missing."""
+    if find_spec("openvino") is None:
+        raise UserError("backend openvino needs openvino: pip install 'i2vbench[openvino]'")
 
 
 def _may_have_cuda() -> bool:

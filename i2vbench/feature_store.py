@@ -22,13 +22,19 @@ from i2vbench.metric import Extractor, Features
 
 def extractor_fingerprint(extractor: Extractor) -> str:
     """sha256 of all that changes the extractor's arrays."""
-    spec = extractor.spec()
-    # float32 is left out: what was stored before there was a choice is still found. An extractor
-    # that does not call our constructor has no dtype and is float32.
-    dtype = getattr(extractor, "dtype", "fp32")
-    if dtype != "fp32":
-        spec = {**spec, "dtype": dtype}
+    # The defaults are left out: what was stored before there was a choice is still found.
+    spec = {**extractor.spec(), **chosen_arithmetic(extractor)}
     return fingerprint({"extractor": extractor.name, "version": extractor.version, "spec": spec})
+
+
+def chosen_arithmetic(extractor: Extractor) -> dict[str, str]:
+    """``dtype`` and ``backend`` where they are not the default ones: another number.
+
+    An extractor that does not call our constructor has neither, and runs as it always did.
+    """
+    defaults = {"dtype": "fp32", "backend": "torch"}
+    found = {name: str(getattr(extractor, name, value)) for name, value in defaults.items()}
+    return {name: value for name, value in found.items() if value != defaults[name]}
 
 
 class FeatureStore:

@@ -55,9 +55,11 @@ class Extractor(ABC):
     """Whether the arrays depend on the clip's rate as well (it then enters the cache key)."""
     dtypes: ClassVar[tuple[str, ...]] = ("fp32",)
     """What its network can run in; ``bf16`` is asked of those alone that name it."""
+    backends: ClassVar[tuple[str, ...]] = ("torch",)
+    """What can run its network; ``openvino`` is asked of those alone that name it."""
 
-    def __init__(self, *, device: str = "cpu", dtype: str = "fp32") -> None:
-        """Loads the network onto ``device``, in ``dtype`` (of ``dtypes``).
+    def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
+        """Loads the network onto ``device``, in ``dtype`` and ``backend`` (of those above).
 
         Raises:
             MissingWeightsError: its weights are not here.
@@ -65,6 +67,7 @@ class Extractor(ABC):
         """
         self.device = device
         self.dtype = dtype
+        self.backend = backend
 
     @property
     @abstractmethod
@@ -75,7 +78,7 @@ class Extractor(ABC):
     def spec(self) -> dict[str, Any]:
         """What changes its arrays: weights sha256, preprocessing constants (JSON values).
 
-        Name, version and ``dtype`` need not be repeated.
+        Name, version, ``dtype`` and ``backend`` need not be repeated.
         """
 
     @abstractmethod

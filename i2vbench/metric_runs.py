@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from i2vbench.errors import MissingPackageError, MissingWeightsError, UserError
-from i2vbench.feature_store import extractor_fingerprint
+from i2vbench.feature_store import chosen_arithmetic, extractor_fingerprint
 from i2vbench.files import read_rows
 from i2vbench.fingerprint import fingerprint
 from i2vbench.generation import Plan
@@ -43,8 +43,8 @@ class MetricRun:
     def label(self) -> str:
         """What the protocol calls it, else the title with the networks in brackets."""
         networks = [extractor.label for extractor in self.extractors]
-        # A protocol's label is that of the published number; another precision is another one.
-        reduced = sorted({getattr(e, "dtype", "fp32") for e in self.extractors} - {"fp32"})
+        # A protocol's label is that of the published number; another arithmetic is another one.
+        reduced = sorted({word for e in self.extractors for word in chosen_arithmetic(e).values()})
         title = self.choice.label or self.metric.title or self.metric.name
         brackets = ", ".join(reduced if self.choice.label else networks + reduced)
         return f"{title}({brackets})" if brackets else title
@@ -99,6 +99,7 @@ def prepare_metrics(
     names: Sequence[str],
     device: str,
     dtype: str = "fp32",
+    backend: str = "torch",
 ) -> list[MetricRun | MissingMetric]:
     """The metrics at work, in the order of ``names``; those that cannot run only named."""
     sampling_note = protocol.sampling_note(plan.suite, plan.geometry)
@@ -111,7 +112,7 @@ def prepare_metrics(
         found: list[Extractor | str] = []
         if isinstance(metric, Metric):
             chosen = _extractor_names(metric, choice, protocol)
-            found = [_extractor(each, device, dtype, loaded) for each in chosen]
+            found = [_extractor(each, device, dtype, backend, loaded) for each in chosen]
             reason = next((each for each in found if isinstance(each, str)), "")
         if isinstance(metric, str) or reason:
             prepared.append(
@@ -174,7 +175,7 @@ def _extractor_names(metric: Metric, choice: MetricChoice, protocol: Protocol) -
 
 
 def _extractor(
-    name: str, device: str, dtype: str, loaded: dict[str, Extractor | str]
+    name: str, device: str, dtype: str, backend: str, loaded: dict[str, Extractor | str]
 ) -> Extractor | str:
     """The extractor, loaded once, or why it is not here."""
     if name not in loaded:
@@ -183,12 +184,19 @@ def _extractor(
         else:
             try:
                 kind = EXTRACTORS.load(name)
-                if dtype == "fp32" or dtype in kind.dtypes:
-                    options = {} if dtype == "fp32" else {"dtype": dtype}
-                    loaded[name] = kind(device=device, **options)
-                else:
-                    logger.warning("extractor %s has no %s and stays in fp32", name, dtype)
-                    loaded[name] = kind(device=device)
+                options: dict[str, str] = {}
+                # Defaults are not passed on: an extractor need not know that there is a choice.
+                for word, wanted, accepted in (
+                    ("dtype", dtype, kind.dtypes),
+                    ("backend", backend, kind.backends),
+                ):
+                    if wanted in accepted:
+                        options |= {} if wanted == accepted[0] else {word: wanted}
+                    else:
+                        logger.warning(
+                            "extractor %s has no %s and stays in %s", name, wanted, accepted[0]
+                        )
+                loaded[name] = kind(device=device, **options)
             except (MissingPackageError, MissingWeightsError) as error:
                 loaded[name] = str(error)
     return loaded[name]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from i2vbench.device import BACKENDS, check_backend, resolve_device
 from i2vbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -99,6 +100,13 @@ _scoring_options = _options(
         default="fp32",
         help="Of the metrics' networks; bf16 is quicker, and a column of its own on boards.",
     ),
+    click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default="torch",
+        help="What runs the metrics' networks; openvino is quicker on a CPU, and a column of its "
+        "own on boards.",
+    ),
 )
 
 
@@ -125,6 +133,7 @@ def run(
     metrics: str | None,
     protocol: str | None,
     scoring_dtype: str,
+    backend: str,
     output_dir: Path,
     device: str,
     max_failures: int,
@@ -138,6 +147,7 @@ def run(
     from i2vbench.generation import open_run
     from i2vbench.protocol import load_protocol
 
+    check_backend(backend, resolve_device(device))
     adapter, plan = _prepare(
         model, suite, suite_args, model_args, limit, num_takes, seed, batch_size, dtype, device
     )
@@ -152,7 +162,8 @@ def run(
         return
     directory = open_run(adapter, plan, output_dir)
     if all(
-        _is_done(open_run(a, p, output_dir), p, protocol, names, scoring_dtype) for a, p in entrants
+        _is_done(open_run(a, p, output_dir), p, protocol, names, scoring_dtype, backend)
+        for a, p in entrants
     ):
         click.echo(f"All is done: {directory.path}")
         if not quiet:
@@ -163,8 +174,18 @@ def run(
         name = entrant.describe().name
         its_run = _generate(entrant, its_plan, output_dir, _progress(quiet, name))
         card = entrant.describe()
-        shown = _progress(quiet, name)
-        table.append(_score(its_run, its_plan, card, names, protocol, device, scoring_dtype, shown))
+        results = _score(
+            its_run,
+            its_plan,
+            card,
+            names,
+            protocol,
+            device,
+            scoring_dtype,
+            backend,
+            _progress(quiet, name),
+        )
+        table.append(results)
     board = _render(table, directory.path)
     if not quiet:
         click.echo()
@@ -222,6 +243,7 @@ def score(
     metrics: str | None,
     protocol: str | None,
     scoring_dtype: str,
+    backend: str,
     output_dir: Path,
     device: str,
     max_failures: int,
@@ -250,8 +272,17 @@ def score(
         if suite is not None and loaded is None:
             loaded = load_suite(suite)
         directory, plan, card = open_existing(target, output_dir, name, loaded)
-    names, shown = _metric_names(metrics), _progress(quiet, card.name)
-    results = _score(directory, plan, card, names, protocol, device, scoring_dtype, shown)
+    results = _score(
+        directory,
+        plan,
+        card,
+        _metric_names(metrics),
+        protocol,
+        device,
+        scoring_dtype,
+        backend,
+        _progress(quiet, card.name),
+    )
     board = _render([results], directory.path)
     if not quiet:
         click.echo()
@@ -272,7 +303,6 @@ def _prepare(
     dtype: str | None,
     device: str,
 ) -> tuple[Model, Plan]:
-    from i2vbench.device import resolve_device
     from i2vbench.generation import plan_run
     from i2vbench.model import load_model
     from i2vbench.suites import load_suite
@@ -379,6 +409,7 @@ def _is_done(
     protocol: str | None,
     metrics: Sequence[str] | None,
     dtype: str,
+    backend: str,
 ) -> bool:
     from i2vbench.generation import pending_batches
     from i2vbench.protocol import load_protocol
@@ -387,7 +418,7 @@ def _is_done(
     chosen = load_protocol(protocol or plan.suite.protocol)
     return (
         directory.status == "scored"
-        and directory.score_key == score_key(chosen, metrics, dtype)
+        and directory.score_key == score_key(chosen, metrics, dtype, backend)
         and directory.results_file.is_file()
         and not pending_batches(directory, plan)
     )
@@ -407,9 +438,9 @@ def _score(
     protocol: str | None,
     device: str,
     dtype: str,
+    backend: str,
     progress: Progress,
 ) -> Results:
-    from i2vbench.device import resolve_device
     from i2vbench.scoring import score_run
     from i2vbench.weights import cache_root
 
@@ -421,6 +452,7 @@ def _score(
         protocol=protocol,
         device=resolve_device(device),
         dtype=dtype,
+        backend=backend,
         cache_dir=cache_root() / "features",
         progress=progress,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from i2vbench.clip import Clip
+from i2vbench.device import check_backend
 from i2vbench.errors import UnreadableClipError
 from i2vbench.feature_store import FeatureStore, StoredFeatures
 from i2vbench.files import append_rows, file_sha256, write_atomic
@@ -45,6 +46,7 @@ def score(
     protocol: str | None = None,
     device: str = "cpu",
     dtype: str = "fp32",
+    backend: str = "torch",
     progress: Progress | None = None,
 ) -> Results:
     """Scores a run that :func:`i2vbench.generate` made.
@@ -57,13 +59,15 @@ def score(
         device: for the extractors.
         dtype: ``fp32``, or ``bf16`` for those extractors that can: quicker, and another number, so
             that boards give it a column of its own.
+        backend: ``torch``, or ``openvino`` for those extractors that can, on the CPU: the same.
         progress: told of each clip; None for silence.
 
     Returns:
         What ``results.json`` holds.
 
     Raises:
-        UserError: no such run, an unknown metric or protocol, another suite, or the run is in use.
+        UserError: no such run, an unknown metric or protocol, another suite, the run is in use, or
+            a backend that is not here.
     """
     path = run.path if isinstance(run, RunDir) else Path(run)
     directory, plan, card = reopen_run(path, suite)
@@ -75,6 +79,7 @@ def score(
         protocol=protocol,
         device=device,
         dtype=dtype,
+        backend=backend,
         progress=progress,
     )
 
@@ -88,6 +93,7 @@ def score_run(
     protocol: str | None = None,
     device: str = "cpu",
     dtype: str = "fp32",
+    backend: str = "torch",
     cache_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Results:
@@ -102,6 +108,7 @@ def score_run(
         device: for the extractors.
         dtype: ``fp32``, or ``bf16`` for those extractors that can: quicker, and another number, so
             that boards give it a column of its own.
+        backend: ``torch``, or ``openvino`` for those extractors that can, on the CPU: the same.
         cache_dir: where features of reference clips are kept for other runs; None for the run's
             own ``features/``.
         progress: told of each clip; None for silence.
@@ -110,12 +117,13 @@ def score_run(
         What ``results.json`` holds.
 
     Raises:
-        UserError: an unknown metric or protocol, or the run is in use.
+        UserError: an unknown metric or protocol, a backend that is not here, or the run is in use.
     """
+    check_backend(backend, device)
     chosen = load_protocol(protocol or plan.suite.protocol)
     names = metrics or chosen.metrics_on(plan.suite.name)
     with run.lock():
-        prepared = prepare_metrics(run, plan, chosen, names, device, dtype)
+        prepared = prepare_metrics(run, plan, chosen, names, device, dtype, backend)
         runs = [entry for entry in prepared if isinstance(entry, MetricRun)]
         stores = _Stores(run, cache_dir, {e.name: e for r in runs for e in r.extractors})
         _walk(run, plan, chosen, runs, stores, progress or SilentProgress())
@@ -127,11 +135,16 @@ def score_run(
             scores += total_scores(chosen.totals, scores)
         results = results_of(run, plan, card, chosen, scores)
         write_atomic(run.results_file, results.to_json())
-        run.set_status("scored", score_key=score_key(chosen, metrics, dtype))
+        run.set_status("scored", score_key=score_key(chosen, metrics, dtype, backend))
     return results
 
 
-def score_key(protocol: Protocol, metrics: Sequence[str] | None, dtype: str = "fp32") -> str:
+def score_key(
+    protocol: Protocol,
+    metrics: Sequence[str] | None,
+    dtype: str = "fp32",
+    backend: str = "torch",
+) -> str:
     """What was asked for and by which code: equal keys need no second scoring.
 
     Cheap on purpose (no network is loaded): a hash of the request and of the metrics' sources.
@@ -145,6 +158,7 @@ def score_key(protocol: Protocol, metrics: Sequence[str] | None, dtype: str = "f
             "protocol": repr(protocol),
             "metrics": list(metrics or protocol.metrics),
             "dtype": dtype,
+            "backend": backend,
             "sources": [file_sha256(source) for source in sources],
         }
     )

@@ -8,8 +8,9 @@ The tests hold that decord reads those to the same pixels.
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -103,10 +104,15 @@ def read_video(
     path = Path(path)
     check_readable(path, "video")
     last = keep[-1] + 1 if keep else max_frames
-    reading = _Reading(path=path, max_frames=last, keep=keep, reformatter=VideoReformatter())
+    version = int(av.__version__.split(".")[0])
+    # From 17 on the conversion has threads of its own, made for each file: slower, two files at a
+    # time twice so.
+    one_thread: dict[str, Any] = {"threads": 1} if version >= 17 else {}
+    convert = functools.partial(VideoReformatter().reformat, format="rgb24", **one_thread)
+    reading = _Reading(path=path, max_frames=last, keep=keep, convert=convert)
     # A title in another encoding does not spoil the frames. PyAV 19 reads every one, and takes no
     # such argument.
-    lenient: Any = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+    lenient: Any = {"metadata_errors": "ignore"} if version < 19 else {}
     try:
         # An absolute path, since FFmpeg takes "a:b.mp4" for a protocol.
         with av.open(str(path.absolute()), **lenient) as container:
@@ -171,9 +177,12 @@ class _Reading:
     path: Path
     max_frames: int | None
     keep: range | None
-    reformatter: Any
-    """Kept for the file: each frame's own would cost a third of the time of small frames."""
-    frames: list[Frames] = field(default_factory=list)
+    convert: Callable[[Any], Any]
+    """To RGB; kept for the file: one for each frame costs a third of the time of small ones."""
+    pictures: Frames | None = None
+    """The frames kept, in one array with room for those to come. Each is copied here at once, so
+    that FFmpeg's own buffer is used again: a new one per frame costs more than the conversion."""
+    num_kept: int = 0
     num_frames: int = 0
     """Frames decoded so far, the dropped ones included."""
     times_s: list[float | None] = field(default_factory=list)
@@ -208,11 +217,14 @@ class _Reading:
             self._check_complete(container.format.name)
         if not self.num_frames:
             raise UnreadableClipError(f"{self.path}: its video stream has no frames")
-        if self.keep is not None and len(self.frames) < len(self.keep):
+        if self.keep is not None and self.num_kept < len(self.keep):
             raise UnreadableClipError(
                 f"{self.path}: has {self.num_frames} frames; frame {self.keep[-1]} was asked for"
             )
-        frames = np.stack(self.frames)
+        assert self.pictures is not None
+        frames = self.pictures
+        if len(frames) > self.num_kept:
+            frames = frames[: self.num_kept].copy()
         quarters = round(rotation / 90) % 4
         if quarters:
             frames = np.ascontiguousarray(np.rot90(frames, quarters, axes=(1, 2)))
@@ -240,19 +252,30 @@ class _Reading:
         self.times_s.append(frame.time)
         if self.keep is not None and self.num_frames - 1 not in self.keep:
             return
-        rgb = self.reformatter.reformat(frame, format="rgb24")
-        picture = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
-        if self.frames and picture.shape != self.frames[0].shape:
+        picture = np.asarray(self.convert(frame).to_ndarray(), dtype=np.uint8)
+        if self.pictures is not None and picture.shape != self.pictures.shape[1:]:
             raise UnreadableClipError(
                 f"{self.path}: frame {self.num_frames - 1} is {_size(picture)}, "
-                f"the first one {_size(self.frames[0])}; one size was expected"
+                f"the first one {_size(self.pictures[0])}; one size was expected"
             )
-        if (len(self.frames) + 1) * picture.nbytes > MAX_MIB * 2**20:
+        if (self.num_kept + 1) * picture.nbytes > MAX_MIB * 2**20:
             raise UnreadableClipError(
                 f"{self.path}: takes more than {MAX_MIB} MiB once decoded ({_size(picture)}, "
                 f"{self.progress} so far); cut it into shorter clips"
             )
-        self.frames.append(picture)
+        self._room_for(picture)[self.num_kept] = picture
+        self.num_kept += 1
+
+    def _room_for(self, picture: Frames) -> Frames:
+        """``pictures`` with a free place, made or doubled where there is none."""
+        if self.pictures is None:
+            # What a header promises takes no memory before it comes.
+            wanted = len(self.keep) if self.keep is not None else self.max_frames or self.promised
+            most = MAX_MIB * 2**20 // picture.nbytes
+            self.pictures = np.empty((min(max(wanted, 1), most), *picture.shape), np.uint8)
+        elif self.num_kept == len(self.pictures):
+            self.pictures = np.concatenate([self.pictures, np.empty_like(self.pictures)])
+        return self.pictures
 
     def _check_complete(self, container_format: str) -> None:
         """Compares what came with what the container promises, each kind in its own way."""

@@ -115,6 +115,7 @@ def test_failures_beyond_the_forgiven_are_exit_code_1(pictures, tmp_path):
         (["run", "-m", "static", "--metrics", "fdv"], "did you mean 'fvd'?"),
         (["run", "-m", "static", "--protocol", "embeded"], "did you mean 'embedded'?"),
         (["run", "-m", "static", "--device", "tpu"], "accepted are auto, cpu, cuda and cuda:i"),
+        (["run", "-m", "static", "--backend", "onnx"], "'onnx' is not one of 'torch', 'openvino'"),
         (["run", "-m", "static", "-a", "speed"], "accepted is KEY=VALUE"),
         (["run", "-m", "nothere.py:X"], "nothere.py does not exist"),
         (["rum"], "did you mean 'run'?"),

@@ -367,10 +367,11 @@ def test_a_column_of_the_sample_is_a_need_and_reaches_the_metric(make_suite, tmp
 
 
 class Rounded(MeanColour):
-    """An extractor that can run in bfloat16."""
+    """An extractor that can run in bfloat16 and in OpenVINO."""
 
     name = "rounded"
     dtypes = ("fp32", "bf16")
+    backends = ("torch", "openvino")
 
 
 class RoundedRedness(Redness):
@@ -401,6 +402,28 @@ def test_bfloat16_is_a_column_of_its_own_where_the_network_can(
     assert reduced[0].fingerprint != exact[0].fingerprint
     assert reduced[1].fingerprint == exact[1].fingerprint
     assert "mean-colour has no bf16 and stays in fp32" in caplog.text
+
+
+def test_another_backend_is_a_column_of_its_own_where_it_can_run_the_network(
+    make_suite, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("i2vbench.device.find_spec", lambda name: object())
+    for kinds, registered in (
+        (registry.METRICS, RoundedRedness),
+        (registry.EXTRACTORS, Rounded),
+    ):
+        entry = {registered.name: (f"{__name__}:{registered.__name__}", "")}
+        monkeypatch.setattr(kinds, "_builtin", {**kinds._builtin, **entry})
+    run, plan, card = made(make_suite, tmp_path)
+    names = ["rounded_redness", "redness"]
+    exact = score(run, plan, card, metrics=names).scores
+    key = run.score_key
+    compiled = score(run, plan, card, metrics=names, backend="openvino", dtype="bf16").scores
+    assert run.score_key != key
+    assert [each.label for each in compiled] == ["Red(mean, bf16, openvino)", "Red(mean)"]
+    assert compiled[0].fingerprint != exact[0].fingerprint
+    assert compiled[1].fingerprint == exact[1].fingerprint
+    assert "mean-colour has no openvino and stays in torch" in caplog.text
 
 
 def test_each_clip_is_decoded_once_a_batch_ahead_of_the_extractors(

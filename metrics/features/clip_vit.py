@@ -26,6 +26,7 @@ from i2vbench.errors import MissingWeightsError
 from i2vbench.metric import Extractor
 from i2vbench.weights import resolve, sha256_of
 
+from .precision import make_body
 from .preparation import Preparation, batches
 from .prompts import PromptTokens
 from .torchscript import exact, load_torchscript
@@ -60,18 +61,23 @@ class CLIPExtractor(Extractor):
     name = "clip-vit-b32"
     version = "1"
     uses_prompt = True
+    dtypes = ("fp32", "bf16")
+    backends = ("torch", "openvino")
     weights: ClassVar[str] = "clip-vit-b-32"
     """Name in the register of weights."""
     preparation: ClassVar[Preparation] = OPENAI
 
-    def __init__(self, *, device: str = "cpu") -> None:
-        """Loads both towers onto ``device``.
+    def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
+        """Loads both towers onto ``device``; that of the text stays in float32 and in torch.
 
         Raises:
             MissingWeightsError: the published file is not here, or holds no CLIP.
         """
-        super().__init__(device=device)
+        super().__init__(device=device, dtype=dtype, backend=backend)
         self._network = _load_clip(self.weights, device)
+        self._encode_images = make_body(
+            self._network.visual, device=device, dtype=dtype, backend=backend
+        )
         self._tokens = PromptTokens(self.name, self._network.context_length)
 
     @property
@@ -96,8 +102,8 @@ class CLIPExtractor(Extractor):
         parts = []
         with torch.inference_mode(), exact():
             for batch in batches(frames, BATCH_FRAMES):
-                batch_TCHW = self.preparation(batch).to(self.device)
-                parts.append(self._network.encode_image(batch_TCHW, normalize=True).cpu())
+                embedded_TD = self._encode_images(self.preparation(batch))
+                parts.append(F.normalize(embedded_TD, dim=-1).cpu())
         return torch.cat(parts)
 
     def _encode_text(self, prompt: str) -> NDArray[np.float32]:
@@ -140,7 +146,7 @@ class LAIONAestheticExtractor(VBenchCLIPExtractor):
     head: ClassVar[str] = "laion-aesthetic"
     """Name of the head in the register of weights."""
 
-    def __init__(self, *, device: str = "cpu") -> None:
+    def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
         """Loads the network onto ``device``; the head stays on the CPU.
 
         Raises:
@@ -148,7 +154,7 @@ class LAIONAestheticExtractor(VBenchCLIPExtractor):
         """
         # The small file first: a missing one is known before the large one is read.
         self._head = torch.load(resolve(self.head), map_location="cpu", weights_only=True)
-        super().__init__(device=device)
+        super().__init__(device=device, dtype=dtype, backend=backend)
 
     def spec(self) -> dict[str, Any]:
         """Both files and the preprocessing."""
@@ -171,7 +177,8 @@ def _load_clip(name: str, device: str) -> CLIP:
     # Drawing weights that are replaced at once must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
         try:
-            network: CLIP = build_model_from_openai_state_dict(state)
+            # Named, the type also decides the norms: those for half precision take no bfloat16.
+            network: CLIP = build_model_from_openai_state_dict(state, cast_dtype=torch.float32)
         except (KeyError, RuntimeError) as error:
             raise MissingWeightsError(
                 f"weights {name!r}: {resolve(name)} holds no CLIP of OpenAI's; fetch it again"

@@ -125,6 +125,8 @@ class DINOExtractor(PooledExtractor):
 
     name = "dino-vit-b16"
     version = "1"
+    dtypes = ("fp32", "bf16")
+    backends = ("torch", "openvino")
     preparation = Preparation(
         shorter_side_px=224,
         crop_px=None,

@@ -27,6 +27,7 @@ class InceptionNVIDIAExtractor(InceptionExtractor):
 
     name = "inception-nvidia"
     dtypes = ("fp32",)
+    backends = ("torch",)
     weights = "inception-2015-nvidia"
 
     def spec(self) -> dict[str, Any]:
@@ -36,8 +37,8 @@ class InceptionNVIDIAExtractor(InceptionExtractor):
             "input": "uint8 frames at their own size",
         }
 
-    def _load(self, device: str) -> nn.Module:
-        return load_torchscript(self.weights, device).to(memory_format=torch.channels_last)
+    def _load(self) -> nn.Module:
+        return load_torchscript(self.weights, self.device).to(memory_format=torch.channels_last)
 
     def _find_last_layer(self) -> tuple[Tensor, Tensor]:
         # Asked for probabilities, the file would run the whole network a second time.

@@ -13,6 +13,7 @@ from torch import nn
 from i2vbench.clip import Clip, Frames, Picture
 from i2vbench.metric import Extractor
 
+from .precision import make_body
 from .preparation import Preparation, batches
 from .torchscript import exact
 
@@ -26,14 +27,14 @@ class PooledExtractor(Extractor):
     picture_preparation: ClassVar[Preparation | None] = None
     """Of a picture on its own; None where it is that of a frame."""
 
-    def __init__(self, *, device: str = "cpu") -> None:
-        """Loads the network onto ``device``.
+    def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
+        """Loads the network onto ``device``, in ``dtype`` and ``backend``.
 
         Raises:
             MissingWeightsError: its published file is not here, or holds another network.
         """
-        super().__init__(device=device)
-        self._network = self._load().to(device)
+        super().__init__(device=device, dtype=dtype, backend=backend)
+        self._network = make_body(self._load(), device=device, dtype=dtype, backend=backend)
 
     @abstractmethod
     def _load(self) -> nn.Module:
@@ -62,7 +63,6 @@ class PooledExtractor(Extractor):
     def _pooled(self, frames: Frames, preparation: Preparation) -> dict[str, NDArray[Any]]:
         with torch.inference_mode(), exact():
             parts = [
-                self._network(preparation(batch).to(self.device)).cpu()
-                for batch in batches(frames, BATCH_FRAMES)
+                self._network(preparation(batch)).cpu() for batch in batches(frames, BATCH_FRAMES)
             ]
         return {"pooled": torch.cat(parts).numpy()}

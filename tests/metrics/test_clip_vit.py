@@ -32,6 +32,7 @@ from .seeded_weights import seeded_clips
 
 CLIPS = [*seeded_clips(1, 3, 240, 321, seed=1), *seeded_clips(1, 2, 200, 96, seed=2)]
 PROMPT = "A cat, that plays the piano"
+PRECISIONS = ("fp32", "bf16")
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -110,6 +111,16 @@ def test_embeddings_are_open_clips(network, clip):
     text = network.encode_text(tokenize([PROMPT]), normalize=True)[0]
     assert np.allclose(found["text"], text, atol=2e-6)
     assert found["frames"].dtype == found["text"].dtype == np.float32
+
+
+def test_in_bfloat16_frames_are_near_and_the_prompt_is_the_same():
+    exact, found = (CLIPExtractor(dtype=d).extract(CLIPS[:1], [PROMPT])[0] for d in PRECISIONS)
+    assert found["frames"].dtype == np.float32
+    assert np.allclose(np.linalg.norm(found["frames"], axis=1), 1, atol=1e-6)
+    cosines = (found["frames"] * exact["frames"]).sum(axis=1)
+    assert np.all(cosines > 0.999)
+    assert np.abs(found["frames"] - exact["frames"]).max() > 1e-5, "nothing was cast"
+    assert np.array_equal(found["text"], exact["text"])
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=["wide", "tall"])

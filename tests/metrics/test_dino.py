@@ -103,3 +103,13 @@ def test_another_network_does_not_load(tmp_path, published):
     torch.save(state, tmp_path / "cut.pth")
     with pytest.raises(RuntimeError, match=r"blocks\.1\.attn\.proj\.bias"):
         load_dino(tmp_path / "cut.pth")
+
+
+def test_in_bfloat16_features_are_near(network):
+    exact, found = (
+        DINOExtractor(dtype=dtype).extract(CLIPS[:1], [""])[0]["pooled"]
+        for dtype in ("fp32", "bf16")
+    )
+    assert found.dtype == np.float32
+    error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert 1e-4 < error < 0.05

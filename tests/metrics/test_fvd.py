@@ -7,6 +7,7 @@ import pytest
 
 from i2vbench.clip import Clip
 from i2vbench.metric import Example
+from i2vbench.metrics import frechet
 from i2vbench.metrics.frechet import FVD, MIN_CLIPS_FOR_INTERVAL, frechet_distance
 
 PIXEL = Clip(frames=np.zeros((1, 1, 1, 3), np.uint8), fps=8)
@@ -167,3 +168,13 @@ def test_interval_covers_the_expected_value_at_the_same_size():
         low, high = FVD().interval(clips, num_resamples=200, seed=0)
         covered += low <= expected <= high
     assert covered >= 16
+
+
+def test_a_set_too_large_for_an_interval_has_none_and_says_so(monkeypatch):
+    clips, metric = examples(num_clips=MIN_CLIPS_FOR_INTERVAL), FVD()
+    metric.update(clips)
+    assert metric.interval(clips, num_resamples=9, seed=0) is not None
+    assert not any("no interval" in line for line in metric.warnings())
+    monkeypatch.setattr(frechet, "MAX_VALUES_FOR_INTERVAL", 12 * MIN_CLIPS_FOR_INTERVAL - 1)
+    assert metric.interval(clips, num_resamples=9, seed=0) is None
+    assert any("no interval: 8 rows" in line for line in metric.warnings())

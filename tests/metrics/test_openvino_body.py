@@ -1,0 +1,117 @@
+"""OpenVINO as a backend: what it says where it is missing, and equal features where it is here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from i2vbench import device
+from i2vbench.device import check_backend
+from i2vbench.errors import UserError
+from i2vbench.feature_store import extractor_fingerprint
+from i2vbench.metrics.features.efficientnet import EfficientNetExtractor
+from i2vbench.metrics.features.i3d import I3DExtractor
+from i2vbench.metrics.features.openvino_body import OpenVINOBody
+
+from .seeded_weights import seeded_clips
+
+(CLIP,) = seeded_clips(1, 9, 64, 64, seed=3)
+HOW = r"^backend openvino needs openvino: pip install 'i2vbench\[openvino\]'$"
+
+
+def relative_error(found, expected):
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.fixture
+def openvino():
+    return pytest.importorskip("openvino")
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    monkeypatch.setattr(device, "find_spec", lambda name: None)
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """Installed, as far as anybody asks; nothing is compiled before the first batch."""
+    monkeypatch.setattr(device, "find_spec", lambda name: object())
+
+
+def test_without_the_package_the_error_is_the_command_that_installs_it(missing):
+    with pytest.raises(UserError, match=HOW):
+        check_backend("openvino", "cpu")
+    with pytest.raises(UserError, match=HOW):
+        I3DExtractor(backend="openvino")
+    check_backend("torch", "cuda:0")
+
+
+def test_it_runs_on_the_cpu_alone(pretended):
+    check_backend("openvino", "cpu")
+    with pytest.raises(UserError, match="on the CPU alone, not on cuda:1; use --device cpu"):
+        check_backend("openvino", "cuda:1")
+    with pytest.raises(UserError, match="backend 'onnx': accepted are torch and openvino"):
+        check_backend("onnx", "cpu")
+
+
+def test_its_features_are_stored_apart_from_torchs(pretended):
+    ways = [("fp32", "torch"), ("bf16", "torch"), ("fp32", "openvino"), ("bf16", "openvino")]
+    made = [EfficientNetExtractor(dtype=dtype, backend=backend) for dtype, backend in ways]
+    assert len({extractor_fingerprint(each) for each in made}) == 4
+    assert all(each.spec() == made[0].spec() for each in made)
+
+
+@pytest.mark.parametrize("kind", [I3DExtractor, EfficientNetExtractor], ids=lambda k: k.name)
+def test_features_are_torchs(openvino, kind):
+    exact, found = (kind(backend=name).extract([CLIP], [""])[0] for name in device.BACKENDS)
+    assert set(found) == set(exact)
+    for key in exact:
+        assert found[key].dtype == np.float32
+        assert relative_error(found[key], exact[key]) < 1e-5, key
+
+
+def small_network():
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 4, 3))
+    generator = torch.Generator().manual_seed(0)
+    for tensor in network.parameters():
+        tensor.data = torch.randn(tensor.shape, generator=generator)
+    return network.eval().requires_grad_(False)
+
+
+def test_each_shape_is_compiled_once_and_results_are_kept(openvino, monkeypatch):
+    network = small_network()
+    body = OpenVINOBody(network, "forward", "fp32")
+    shapes = []
+    core = openvino.Core.compile_model
+    monkeypatch.setattr(
+        openvino.Core,
+        "compile_model",
+        lambda self, model, *rest: (
+            shapes.append(list(model.input().shape)) or core(self, model, *rest)
+        ),
+    )
+    batches = [torch.randn(n, 3, 8, 12, generator=torch.Generator().manual_seed(n)) for n in (2, 3)]
+    batches += [batches[0] + 1]
+    # A layout that is not contiguous, as frames come from a resize.
+    batches += [batches[0].to(memory_format=torch.channels_last)]
+    made = [body(batch) for batch in batches]
+    assert shapes == [[2, 3, 8, 12], [3, 3, 8, 12]]
+    for found, batch in zip(made, batches, strict=True):
+        assert torch.allclose(found, network(batch), rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_is_computed_or_refused(openvino):
+    network = small_network()
+    batch = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    body = OpenVINOBody(network, "forward", "bf16")
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        found = body(batch)
+        assert found.dtype == torch.float32
+        # Much nearer would mean that it was float32 under another name.
+        assert 1e-4 < relative_error(found.numpy(), network(batch).numpy()) < 0.05
+    else:
+        with pytest.raises(UserError, match="use --scoring-dtype fp32"):
+            body(batch)
