@@ -74,14 +74,14 @@ def labels(scene: Scene) -> list[int]:
     """The number of each attribute of `scene` among its classes, in the order of NUM_CLASSES."""
     found: list[int] = []
     for shape in scene.shapes:
-        named = (shape.kind, shape.color, shape.pattern, shape.motion, shape.speed)
-        found += [names.index(name) for names, name in zip(_OF_SHAPE, named, strict=True)]
+        of_shape = (shape.kind, shape.color, shape.pattern, shape.motion, shape.speed)
+        found += [names.index(name) for names, name in zip(_OF_SHAPE, of_shape, strict=True)]
         if shape.motion == "still":
             found[-1] = IGNORED
     found += [IGNORED] * (len(_OF_SHAPE) * (MAX_SHAPES - len(scene.shapes)))
     background = scene.background
-    named = (scene.camera, background.texture, background.color)
-    return found + [names.index(name) for names, name in zip(_OF_SCENE, named, strict=True)]
+    of_scene = (scene.camera, background.texture, background.color)
+    return found + [names.index(name) for names, name in zip(_OF_SCENE, of_scene, strict=True)]
 
 
 def caption_batch(step: int, size: int, seed: int) -> tuple[list[str], torch.Tensor]:
