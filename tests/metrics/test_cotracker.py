@@ -74,7 +74,7 @@ def test_without_the_package_the_column_says_how_to_install_it(monkeypatch):
     with pytest.raises(MissingPackageError, match=r"pip install git\+https://.*co-track") as caught:
         CoTrackerExtractor()
     assert "\n" not in str(caught.value)
-    assert _extractor("cotracker", "cpu", "fp32", {}) == str(caught.value)
+    assert _extractor("cotracker", "cpu", "fp32", "torch", {}) == str(caught.value)
 
 
 def test_an_old_package_is_named(stand_in):

@@ -96,7 +96,7 @@ def test_without_pyiqa_the_column_says_how_to_install_it(monkeypatch):
     with pytest.raises(MissingPackageError, match=r"pip install 'i2vbench\[pyiqa\]'") as caught:
         MUSIQExtractor()
     assert "\n" not in str(caught.value)
-    assert _extractor("musiq", "cpu", "fp32", {}) == str(caught.value)
+    assert _extractor("musiq", "cpu", "fp32", "torch", {}) == str(caught.value)
 
 
 def test_another_networks_file_is_refused_in_one_line(stand_in, weights):
