@@ -382,30 +382,12 @@ class RoundedRedness(Redness):
         return float(example.features["rounded"]["mean"][0])
 
 
-def test_bfloat16_is_a_column_of_its_own_where_the_network_can(
-    make_suite, tmp_path, monkeypatch, caplog
-):
-    for kinds, registered in (
-        (registry.METRICS, RoundedRedness),
-        (registry.EXTRACTORS, Rounded),
-    ):
-        entry = {registered.name: (f"{__name__}:{registered.__name__}", "")}
-        monkeypatch.setattr(kinds, "_builtin", {**kinds._builtin, **entry})
-    run, plan, card = made(make_suite, tmp_path)
-    names = ["rounded_redness", "redness"]
-    exact = score(run, plan, card, metrics=names).scores
-    key = run.score_key
-    reduced = score(run, plan, card, metrics=names, dtype="bf16").scores
-    assert run.score_key != key
-    assert [each.label for each in exact] == ["Red(mean)", "Red(mean)"]
-    assert [each.label for each in reduced] == ["Red(mean, bf16)", "Red(mean)"]
-    assert reduced[0].fingerprint != exact[0].fingerprint
-    assert reduced[1].fingerprint == exact[1].fingerprint
-    assert "mean-colour has no bf16 and stays in fp32" in caplog.text
-
-
-def test_another_backend_is_a_column_of_its_own_where_it_can_run_the_network(
-    make_suite, tmp_path, monkeypatch, caplog
+@pytest.mark.parametrize(
+    ("arithmetic", "words"),
+    [({"dtype": "bf16"}, "bf16"), ({"dtype": "bf16", "backend": "openvino"}, "bf16, openvino")],
+)
+def test_another_arithmetic_is_a_column_of_its_own_where_the_network_can(
+    make_suite, tmp_path, monkeypatch, caplog, arithmetic, words
 ):
     monkeypatch.setattr("i2vbench.device.find_spec", lambda name: object())
     for kinds, registered in (
@@ -418,12 +400,14 @@ def test_another_backend_is_a_column_of_its_own_where_it_can_run_the_network(
     names = ["rounded_redness", "redness"]
     exact = score(run, plan, card, metrics=names).scores
     key = run.score_key
-    compiled = score(run, plan, card, metrics=names, backend="openvino", dtype="bf16").scores
+    other = score(run, plan, card, metrics=names, **arithmetic).scores
     assert run.score_key != key
-    assert [each.label for each in compiled] == ["Red(mean, bf16, openvino)", "Red(mean)"]
-    assert compiled[0].fingerprint != exact[0].fingerprint
-    assert compiled[1].fingerprint == exact[1].fingerprint
-    assert "mean-colour has no openvino and stays in torch" in caplog.text
+    assert [each.label for each in exact] == ["Red(mean)", "Red(mean)"]
+    assert [each.label for each in other] == [f"Red(mean, {words})", "Red(mean)"]
+    assert other[0].fingerprint != exact[0].fingerprint
+    assert other[1].fingerprint == exact[1].fingerprint
+    for word, default in zip(arithmetic.values(), ("fp32", "torch"), strict=False):
+        assert f"mean-colour has no {word} and stays in {default}" in caplog.text
 
 
 def test_each_clip_is_decoded_once_a_batch_ahead_of_the_extractors(

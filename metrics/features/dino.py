@@ -47,13 +47,11 @@ class DINO(torch.nn.Module):
             (T, D).
         """
         vit = self.vit
-        # timm has vision transformers without either; load_dino makes none.
-        assert vit.cls_token is not None
-        assert vit.pos_embed is not None
         patches_TDHW = vit.patch_embed.proj(frames_TCHW)
         rows, columns = patches_TDHW.shape[2:]
         tokens_TPD = patches_TDHW.flatten(2).transpose(1, 2)
         class_token_11D, positions_1PD = vit.cls_token, vit.pos_embed
+        # timm has vision transformers without either; load_dino makes none.
         assert class_token_11D is not None
         assert positions_1PD is not None
         tokens_TPD = torch.cat([class_token_11D.expand(len(tokens_TPD), -1, -1), tokens_TPD], dim=1)

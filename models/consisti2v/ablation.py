@@ -46,7 +46,7 @@ RECIPE: Final[Mapping[str, Any]] = {
     "high_noise_share": 0.5,
     "strides": (1, 3),
 }
-"""Of the tiny checkpoint (`training/README.md`); what is not named is `UNetTraining`'s default."""
+"""Of the tiny checkpoint's successor (`training/README.md`); the rest are defaults."""
 
 NETWORKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "full": {},

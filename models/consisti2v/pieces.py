@@ -23,7 +23,8 @@ def takes_pieces(x: Tensor) -> bool:
 
     A graph keeps every piece alive, so that they would save nothing.
     """
-    return not (x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling())
+    builds_graph = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    return x.device.type == "cpu" and not builds_graph
 
 
 def images_at_a_time(x_NCHW: Tensor, channels: int) -> int:

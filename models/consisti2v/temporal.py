@@ -333,17 +333,20 @@ class TemporalTransformer(Blend):
             h_BTSC = block(h_BTSC, (k_BLC, v_BLC), window_8S)
             h_NCHW = to_image(self.proj_out(h_BTSC.flatten(0, 1)), height, width)
             return self.blend(x_NCHW, h_NCHW)
-        k_BSC, v_BSC = block.attn1.read_first_frame(block.norm1(h_BTSC[:, 0]))
+        first = None
+        if block.attn1.augment:
+            first = block.attn1.read_first_frame(block.norm1(h_BTSC[:, 0]))
         out_NCHW = torch.empty_like(x_NCHW)
         x_BTSC, out_BTSC = (
             torch.unflatten(to_tokens(t), 0, (-1, num_frames)) for t in (x_NCHW, out_NCHW)
         )
         for number in range(len(text_BLD)):
             clip = slice(number, number + 1)
-            text, first = (k_BLC[clip], v_BLC[clip]), (k_BSC[clip], v_BSC[clip])
+            text = k_BLC[clip], v_BLC[clip]
+            its_first = None if first is None else (first[0][clip], first[1][clip])
             for start in range(0, height * width, size):
                 some = slice(start, start + size)
-                part_BTSC = block(h_BTSC[clip, :, some], text, window_8S[:, some], first)
+                part_BTSC = block(h_BTSC[clip, :, some], text, window_8S[:, some], its_first)
                 part_BTSC = self.blend(x_BTSC[clip, :, some], self.proj_out(part_BTSC))
                 out_BTSC[clip, :, some] = part_BTSC
         return out_NCHW

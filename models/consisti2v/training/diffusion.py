@@ -6,7 +6,7 @@ Shapes: B clips, C latent channels, T frames, H, W latent size, L tokens, D text
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -15,6 +15,15 @@ NUM_TIMESTEPS: Final = 1000
 BETAS: Final = (0.00085, 0.012)
 SCHEDULER_FILE: Final = "scheduler.json"
 """In a run directory of the tiny UNet: what its sampling has to know of the training."""
+
+
+def sampling_values(prediction: str, *, zero_snr: bool) -> dict[str, Any]:
+    """What `scheduler_config.json` has to say of a training, besides betas and steps."""
+    values: dict[str, Any] = {"prediction_type": prediction}
+    if zero_snr:
+        # Sampling has to start at the very last step, the only one without signal.
+        values |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return values
 
 
 class NoiseSchedule:

@@ -16,7 +16,7 @@ from i2vbench.models.consisti2v.blocks import Block
 from i2vbench.models.consisti2v.networks import PUBLISHED_SCHEDULE, is_dead, load_unet
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
 
-from .diffusion import BETAS, NUM_TIMESTEPS
+from .diffusion import BETAS, NUM_TIMESTEPS, sampling_values
 from .recipe import Recipe
 
 TEMPORAL: Final = ("conv3ds.", "tempo_attns.", "frame_stride_embedding.")
@@ -105,11 +105,8 @@ def training_scheduler(recipe: Recipe) -> Any:  # noqa: ANN401
         "beta_end": BETAS[1],
         "steps_offset": 1,
         "clip_sample": False,
-        "prediction_type": recipe.prediction,
+        **sampling_values(recipe.prediction, zero_snr=recipe.zero_snr),
     }
-    if recipe.zero_snr:
-        # Sampling has to start at the very last step, the only one without signal.
-        values |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     build: Any = DDIMScheduler
     return build(**values)
 

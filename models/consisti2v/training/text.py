@@ -48,7 +48,7 @@ from i2vbench.suites.playground.seeds import TRAIN_SEED_START
 _log = logging.getLogger(__name__)
 
 MAX_SHAPES = 3
-_OF_SHAPE = (tuple(SHAPES), tuple(COLORS), PATTERNS, MOTIONS, tuple(SPEEDS))
+_OF_SHAPE = (SHAPES, tuple(COLORS), PATTERNS, MOTIONS, tuple(SPEEDS))
 _OF_SCENE = (CAMERAS, TEXTURES, tuple(COLORS))
 NUM_CLASSES = (*(len(names) for names in _OF_SHAPE * MAX_SHAPES + _OF_SCENE),)
 IGNORED = -100

@@ -33,6 +33,7 @@ from i2vbench.models.consisti2v.training.diffusion import (
     StepDraws,
     losses_per_clip,
     predicted_and_target,
+    sampling_values,
 )
 from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, LatentPool
 from i2vbench.models.consisti2v.training.optimizer import OPTIMIZERS, build_optimizer
@@ -210,9 +211,8 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     if team.rank == 0:
         (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (output / SCHEDULER_FILE).write_text(
-            json.dumps(scheduler_values(options), indent=2) + "\n", encoding="utf-8"
-        )
+        values = sampling_values(options.prediction, zero_snr=options.zero_snr)
+        (output / SCHEDULER_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     # Runs of other seeds, and runs that carry on from them, see other scenes.
     first_seed = TRAIN_SEED_START + options.seed * _SCENES_PER_SEED
     clips = SceneClips(
@@ -252,14 +252,6 @@ def train(
             _log.info("step %d: loss %.4f", step + 1, loss.item())
     unet.load_state_dict(ema.shadow)
     return unet.eval()
-
-
-def scheduler_values(options: UNetTraining) -> dict[str, Any]:
-    """What `scheduler_config.json` has to say about a training, besides the betas."""
-    values: dict[str, Any] = {"prediction_type": options.prediction}
-    if options.zero_snr:
-        values |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    return values
 
 
 def _open_branches(unet: nn.Module, alpha: float) -> None:

@@ -1,4 +1,4 @@
-"""The first steps of the tiny checkpoint's training, against recorded losses."""
+"""The first steps of the tiny UNet's training by its present recipe, against recorded losses."""
 
 import json
 from pathlib import Path

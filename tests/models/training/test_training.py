@@ -16,6 +16,7 @@ from i2vbench.models.consisti2v.training import text as text_training
 from i2vbench.models.consisti2v.training import unet as unet_training
 from i2vbench.models.consisti2v.training import vae as vae_training
 from i2vbench.models.consisti2v.training.data import SceneClips, SceneFramePairs, SceneFrames
+from i2vbench.models.consisti2v.training.diffusion import sampling_values
 from i2vbench.models.consisti2v.training.export import SCHEDULER_CONFIG, export_checkpoint
 from i2vbench.models.consisti2v.training.optimizer import build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
@@ -387,15 +388,14 @@ def test_a_share_of_the_timesteps_is_noisier():
 
 
 def test_zero_snr_is_told_to_the_sampling():
-    options = dataclasses.replace(UNET_OPTIONS, prediction="v_prediction", zero_snr=True)
-    values = {**SCHEDULER_CONFIG, **unet_training.scheduler_values(options)}
+    values = {**SCHEDULER_CONFIG, **sampling_values("v_prediction", zero_snr=True)}
     scheduler = DDIMScheduler.from_config(values)
     scheduler.set_timesteps(8)
     assert scheduler.timesteps[0].item() == 999
     trained = unet_training.NoiseSchedule(zero_snr=True).alpha_bar
     assert torch.allclose(scheduler.alphas_cumprod, trained, atol=1e-6)
     with pytest.raises(ValueError, match="zero_snr=True needs"):
-        dataclasses.replace(options, prediction="epsilon")
+        dataclasses.replace(UNET_OPTIONS, zero_snr=True)
 
 
 def test_the_rate_warms_up_and_falls():
