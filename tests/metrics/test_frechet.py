@@ -163,6 +163,26 @@ def test_nuclear_norm_keeps_small_singular_values(smallest):
     assert nuclear_norm(np.zeros((3, 4))) == 0.0
 
 
+@pytest.mark.parametrize("smallest", [1e-1, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8])
+@pytest.mark.parametrize("size", [12, 300])
+def test_nuclear_norm_is_right_by_either_way(smallest, size):
+    """Whether the eigenvalues of the Gram matrix do, or the singular values must be computed."""
+    rng = np.random.default_rng(1)
+    values = np.geomspace(1.0, smallest, size)
+    left, right = (np.linalg.qr(rng.normal(size=(size, size)))[0] for _ in range(2))
+    matrix = left * values @ right.T
+    assert nuclear_norm(matrix) == pytest.approx(values.sum(), rel=1e-10)
+
+
+@pytest.mark.parametrize("smallest", [0.0, 1e-9, 3e-8, 1e-7, 1e-6, 1e-5])
+def test_one_singular_value_that_is_lost_in_rounding_is_not_counted_as_noise(smallest):
+    """As of centred rows fewer than the features: bounded by 1e-8 of the sum, and too much."""
+    rng = np.random.default_rng(2)
+    left, right = (np.linalg.qr(rng.normal(size=(100, 100)))[0] for _ in range(2))
+    values = np.r_[np.geomspace(1.0, 0.1, 99), smallest]
+    assert nuclear_norm(left * values @ right.T) == pytest.approx(values.sum(), rel=1e-11)
+
+
 def test_factorise_drops_what_is_rounding():
     rows = rows_x(5, 12)
     factor = factorise(np.cov(rows.T))
