@@ -25,6 +25,7 @@ from i2vbench.metric import Example, SetMetric
 from i2vbench.statistics import percentile_interval, resample_counts
 
 from .feature_set import EPSILON, Array, FeatureSet, Normal, as_array, check_finite, factorise
+from .frechet_linear import normal_interval, standard_error
 from .frechet_resampling import resampled_distances
 
 # Unbiased, as in pytorch-fid, clean-fid, torch-fidelity, torchmetrics, TATS and the original FVD.
@@ -35,8 +36,10 @@ MAX_ERROR_BOUND = 1e-8
 MIN_ROWS_PER_FEATURE = 5
 """The field's 2048 clips for 400 logits; with fewer, a warning."""
 MIN_CLIPS_FOR_INTERVAL = 8
+LINEAR_ROWS_PER_FEATURE = 10
+"""From here on an interval is of the linearised distance, and holds no rows."""
 MAX_VALUES_FOR_INTERVAL = 2**26
-"""Rows times features that an interval holds, 0.5 GiB: the score itself needs no rows."""
+"""Rows times features that a resampled interval holds, 0.5 GiB: the score itself needs no rows."""
 
 
 def frechet_distance(x_ND: object, y_ND: object, *, ddof: int = DDOF) -> float:
@@ -256,7 +259,11 @@ class FrechetMetric(SetMetric):
 
     def _too_large_for_interval(self) -> bool:
         values = self.generated.count * (self.generated.num_features or 0)
-        return values > MAX_VALUES_FOR_INTERVAL
+        return values > MAX_VALUES_FOR_INTERVAL and not self._interval_is_linear()
+
+    def _interval_is_linear(self) -> bool:
+        num_features = self.generated.num_features or 1
+        return self.generated.count >= LINEAR_ROWS_PER_FEATURE * num_features
 
     def interval(
         self,
@@ -266,9 +273,13 @@ class FrechetMetric(SetMetric):
         seed: int,
         confidence: float = 0.95,
     ) -> tuple[float, float] | None:
-        """Bootstrap interval over clips, all frames of a clip together, the references kept.
+        """Interval over clips, all frames of a clip together, the references kept.
 
-        A resample has fewer distinct clips than the set, which lowers the rank and so raises the
+        With ``LINEAR_ROWS_PER_FEATURE`` rows a feature and more, that of the linearised distance
+        (:func:`~i2vbench.metrics.frechet_linear.standard_error`). In simulations (20 and 50
+        features, 10 to 80 rows each, skewed) it held the expected distance in 96 to 97 %.
+
+        With fewer rows, a bootstrap. A resample has fewer distinct clips than the set, which lowers the rank and so raises the
         distance: plain percentiles often lie above the value itself. Their mean excess is taken
         off. In simulations (16 to 400 rows, 50 to 400 features, skewed) that interval held the
         expected distance at the same number of clips in 90 to 98 % of the cases; plain percentiles
@@ -278,17 +289,24 @@ class FrechetMetric(SetMetric):
         """
         if len(examples) < MIN_CLIPS_FOR_INTERVAL or self._too_large_for_interval():
             return None
-        reference = FeatureSet(self.reference.name)
+        if self._interval_is_linear():
+            generated, reference = (
+                each.normal(self.ddof) for each in (self.generated, self.reference)
+            )
+            clips_of_examples = (self._rows(example)[0] for example in examples)
+            error = standard_error(clips_of_examples, generated, reference)
+            return normal_interval(_distance(generated, reference), error, confidence)
+        reference_set = FeatureSet(self.reference.name)
         clips: list[Array] = []
         for example in examples:
             generated_ND, reference_ND = self._rows(example)
             clips.append(generated_ND)
-            reference.add(reference_ND)
+            reference_set.add(reference_ND)
         counts_RC = resample_counts(len(clips), min(num_resamples, self.max_resamples), seed)
         once = np.ones((1, len(clips)), dtype=counts_RC.dtype)
         distances_R = resampled_distances(
             clips,
-            reference.normal(self.ddof),
+            reference_set.normal(self.ddof),
             np.concatenate([once, counts_RC]),
             ddof=self.ddof,
         )

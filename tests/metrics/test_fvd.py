@@ -8,7 +8,9 @@ import pytest
 from i2vbench.clip import Clip
 from i2vbench.metric import Example
 from i2vbench.metrics import frechet
+from i2vbench.metrics.feature_set import FeatureSet
 from i2vbench.metrics.frechet import FVD, MIN_CLIPS_FOR_INTERVAL, frechet_distance
+from i2vbench.metrics.frechet_linear import standard_error
 
 PIXEL = Clip(frames=np.zeros((1, 1, 1, 3), np.uint8), fps=8)
 
@@ -168,6 +170,37 @@ def test_interval_covers_the_expected_value_at_the_same_size():
         low, high = FVD().interval(clips, num_resamples=200, seed=0)
         covered += low <= expected <= high
     assert covered >= 16
+
+
+def test_a_large_set_has_the_interval_of_the_linearised_distance():
+    clips, metric = examples(num_clips=200), FVD()
+    metric.update(clips)
+    low, high = metric.interval(clips, num_resamples=1, seed=0)
+    resampled = FVD().interval(clips, num_resamples=400, seed=0)
+    assert (low + high) / 2 == pytest.approx(metric.compute(), rel=1e-9)
+    assert high - low == pytest.approx(resampled[1] - resampled[0], rel=0.25)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_the_standard_error_is_the_jackknifes(frames):
+    """Leaving out one clip at a time moves the distance as its linearisation says."""
+    rng = np.random.default_rng(0)
+    clips = [rng.gamma(1.0, size=(1, 6)) + rng.normal(size=(frames, 6)) for _ in range(150)]
+    reference = FeatureSet("reference")
+    reference.add(rng.normal(size=(500, 6)))
+
+    def fitted(chosen):
+        rows = FeatureSet("generated")
+        rows.add(np.concatenate(chosen))
+        return rows.normal()
+
+    left_out = [
+        frechet._distance(fitted(clips[:i] + clips[i + 1 :]), reference.normal())
+        for i in range(len(clips))
+    ]
+    jackknife = np.sqrt((len(clips) - 1) * np.var(left_out))
+    error = standard_error(clips, fitted(clips), reference.normal())
+    assert error == pytest.approx(jackknife, rel=0.05)
 
 
 def test_a_set_too_large_for_an_interval_has_none_and_says_so(monkeypatch):

@@ -1,9 +1,7 @@
-"""A pool of encoded training clips in memory, renewed one clip at a time.
+"""Training clips as latents. No clip is seen twice: drawing and encoding is a seventh of a step.
 
-Encoding a clip costs about a fifth of a training step. The pool lets each clip be used several
-times (with fresh noise, fresh posterior samples and a fresh dropout), while a steady trickle of new
-clips keeps the network from learning the pool by heart. Its content is a function of the step, so
-that a resumed run sees the same clips.
+With clips that were used eight times each the network learned them by heart: the predicted clip's
+error was 0.42 of a still frame's on those that it had seen, and 0.51 on others.
 
 Shapes: B clips, T frames, C latent channels, H, W latent size, L tokens, D text width.
 """
@@ -13,13 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from i2vbench.models.consisti2v.training.clip import tokenize
 from i2vbench.models.consisti2v.training.data import SceneClips, to_unit_range
+
+FRAMES_TOGETHER = 16
+"""In one pass of the encoder: more no longer fit the cache."""
 
 
 class LatentBatch(NamedTuple):
@@ -45,55 +45,30 @@ class FrozenParts:
         return self.text_encoder(tokenize(self.tokenizer, texts)).last_hidden_state.float()  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def encode_frames(self, frames_TCHW: torch.Tensor) -> torch.Tensor:
-        """Returns mean and deviation of the posterior, (2, C, T, H, W) float32, unscaled."""
+    def encode_clips(self, frames_BTCHW: torch.Tensor) -> torch.Tensor:
+        """Returns mean and deviation of the posterior, (B, 2, C, T, H, W) float32, unscaled."""
         with torch.autocast("cpu", torch.bfloat16):
-            posterior = self.vae.encode(to_unit_range(frames_TCHW)).latent_dist
-        return torch.stack([posterior.mean, posterior.std]).float().transpose(1, 2)
+            posterior = self.vae.encode(to_unit_range(frames_BTCHW.flatten(0, 1))).latent_dist
+        moments_NSCHW = torch.stack([posterior.mean, posterior.std], 1).float()
+        return moments_NSCHW.unflatten(0, frames_BTCHW.shape[:2]).permute(0, 2, 3, 1, 4, 5)
 
 
-class LatentPool:
-    """`size` clips; before step s, slot s % size holds clip size + s if s > 0."""
-
-    def __init__(
-        self, parts: FrozenParts, clips: SceneClips, size: int, renewals_per_step: int
-    ) -> None:
-        self._parts = parts
-        self._clips = clips
-        self._size = size
-        self._renewals = renewals_per_step
-        self._held = [-1] * size
-        self._moments: torch.Tensor | None = None
-        self._text: torch.Tensor | None = None
-        self._stride = torch.zeros(size, dtype=torch.long)
-
-    def batch(
-        self, step: int, draw: int, batch_size: int, generator: torch.Generator
-    ) -> LatentBatch:
-        """Returns `batch_size` clips of the pool as it is before `step`, chosen by `draw`."""
-        rng = np.random.Generator(np.random.PCG64((draw, 4)))
-        slots = rng.choice(self._size, batch_size, replace=batch_size > self._size)
-        for slot in slots:
-            self._ensure(int(slot), step)
-        assert self._moments is not None
-        assert self._text is not None
-        mean, std = self._moments[slots].float().unbind(1)
-        latents_BCTHW = mean + std * torch.randn(mean.shape, generator=generator)
-        factor = float(self._parts.vae.config.scaling_factor)
-        return LatentBatch(latents_BCTHW * factor, self._text[slots].float(), self._stride[slots])
-
-    def _ensure(self, slot: int, step: int) -> None:
-        """Encodes the clip that belongs into `slot` before `step`, unless it is there."""
-        # A slot is renewed once per round of the pool; clips that nobody draws are never encoded.
-        rounds = (step * self._renewals + self._size - 1 - slot) // self._size
-        wanted = slot + rounds * self._size
-        if self._held[slot] == wanted:
-            return
-        frames_TCHW, text, stride = self._clips[wanted]
-        moments = self._parts.encode_frames(frames_TCHW).half()
-        states_LD = self._parts.encode_text([text])[0].half()
-        if self._moments is None or self._text is None:
-            self._moments = torch.zeros(self._size, *moments.shape, dtype=torch.float16)
-            self._text = torch.zeros(self._size, *states_LD.shape, dtype=torch.float16)
-        self._moments[slot], self._text[slot], self._stride[slot] = moments, states_LD, stride
-        self._held[slot] = wanted
+def latent_batch(
+    parts: FrozenParts, clips: SceneClips, numbers: range, generator: torch.Generator
+) -> LatentBatch:
+    """Draws and encodes the clips of these numbers."""
+    drawn = [clips[number] for number in numbers]
+    together = max(1, FRAMES_TOGETHER // len(drawn[0][0]))
+    moments_BSCTHW = torch.cat(
+        [
+            parts.encode_clips(torch.stack([frames for frames, _, _ in drawn[at : at + together]]))
+            for at in range(0, len(drawn), together)
+        ]
+    )
+    mean, std = moments_BSCTHW.unbind(1)
+    latents_BCTHW = mean + std * torch.randn(mean.shape, generator=generator)
+    return LatentBatch(
+        latents_BCTHW * float(parts.vae.config.scaling_factor),
+        parts.encode_text([text for _, text, _ in drawn]),
+        torch.tensor([stride for _, _, stride in drawn]),
+    )

@@ -35,7 +35,7 @@ from i2vbench.models.consisti2v.training.diffusion import (
     predicted_and_target,
     sampling_values,
 )
-from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, LatentPool
+from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, latent_batch
 from i2vbench.models.consisti2v.training.optimizer import OPTIMIZERS, build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
 from i2vbench.models.consisti2v.training.progress import (
@@ -71,7 +71,6 @@ UNET_CONFIG: dict[str, Any] = {
     "temp_pos_embedding": "rotary",
     "use_frame_stride_condition": True,
 }
-HIGH_NOISE = 600
 _SCENES_PER_SEED = 10_000_000
 
 
@@ -108,12 +107,12 @@ class UNetTraining:
     starts from noise, in which nothing moves, and a network that looks there lets clips stand.
     """
     high_noise_share: float = 0.0
-    """Share of the clips whose timestep is 600 or more, besides those of the uniform rest."""
+    """Share of the clips whose timestep is `high_noise_from` or more; the rest's is uniform."""
+    high_noise_from: int = 600
     strides: tuple[int, int] = STRIDES
     """Range of the frame stride, both ends included."""
-    pool_size: int = 1000
-    renewals_per_step: int = 1
     size_px: int = 64
+    num_frames: int = 16
     seed: int = 0
     save_every: int = 100
     bf16: bool = True
@@ -132,12 +131,14 @@ def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator
     return shared * math.sqrt(alpha**2 / (1 + alpha**2)) + own * math.sqrt(1 / (1 + alpha**2))
 
 
-def drawn_timesteps(size: int, high_noise_share: float, generator: torch.Generator) -> torch.Tensor:
-    """Returns timesteps (B,), int64: uniform, but for a share of them from HIGH_NOISE on."""
+def drawn_timesteps(
+    size: int, high_noise_share: float, high_noise_from: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Returns timesteps (B,), int64: uniform, but for a share of them from `high_noise_from` on."""
     t_B = torch.randint(NUM_TIMESTEPS, (size,), generator=generator)
     if not high_noise_share:
         return t_B
-    high_B = torch.randint(HIGH_NOISE, NUM_TIMESTEPS, (size,), generator=generator)
+    high_B = torch.randint(high_noise_from, NUM_TIMESTEPS, (size,), generator=generator)
     return torch.where(torch.rand(size, generator=generator) < high_noise_share, high_B, t_B)
 
 
@@ -153,7 +154,7 @@ def diffusion_loss(
     latents_BCTHW, text_BLD, stride_B = batch
     size = len(latents_BCTHW)
     noise_BCTHW = mixed_noise(tuple(latents_BCTHW.shape), options.noise_alpha, generator)
-    t_B = drawn_timesteps(size, options.high_noise_share, generator)
+    t_B = drawn_timesteps(size, options.high_noise_share, options.high_noise_from, generator)
     no_text, no_image = (torch.rand(2, size, generator=generator)).unbind()
     draws = StepDraws(
         noise_BCTHW=noise_BCTHW,
@@ -197,7 +198,12 @@ def train(
     team = team or Team()
     torch.manual_seed(options.seed)
     channels = parts.vae.config.latent_channels
-    config = {**(config or UNET_CONFIG), "in_channels": channels, "out_channels": channels}
+    config = {
+        **(config or UNET_CONFIG),
+        "n_frames": options.num_frames,
+        "in_channels": channels,
+        "out_channels": channels,
+    }
     unet = ConsistI2VUNet.from_config(config)
     _open_branches(unet, options.initial_alpha)
     _normalise_in_float32(unet)
@@ -218,7 +224,6 @@ def train(
     clips = SceneClips(
         config["n_frames"], options.size_px, first_seed=first_seed, strides=options.strides
     )
-    pool = LatentPool(parts, clips, options.pool_size, options.renewals_per_step)
     schedule = NoiseSchedule(zero_snr=options.zero_snr)
     empty_text_LD = parts.encode_text([""])[0]
     began = time.monotonic()
@@ -229,7 +234,8 @@ def train(
         )
         draw = step * team.size + team.rank
         generator = step_generator(options.seed, draw)
-        batch = pool.batch(step, draw, options.batch_size, generator)
+        numbers = range(draw * options.batch_size, (draw + 1) * options.batch_size)
+        batch = latent_batch(parts, clips, numbers, generator)
         loss = diffusion_loss(unet, batch, empty_text_LD, schedule, options, generator).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -331,13 +337,15 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
     type=click.Choice(["epsilon", "v_prediction"]),
 )
 @click.option("--size-px", default=64, show_default=True, help="Side of the scenes.")
+@click.option("--num-frames", default=16, show_default=True, help="Length of a clip.")
 @click.option("--zero-snr", is_flag=True, help="No signal in the last timestep.")
 @click.option(
     "--high-noise-share",
     default=0.0,
     show_default=True,
-    help=f"Share of clips whose timestep is {HIGH_NOISE} or more, besides the uniform rest.",
+    help="Share of clips whose timestep is --high-noise-from or more; the rest's is uniform.",
 )
+@click.option("--high-noise-from", default=600, show_default=True)
 @click.option(
     "--strides",
     type=(int, int),
@@ -368,8 +376,10 @@ def main(
     peak_rate: float,
     prediction: str,
     size_px: int,
+    num_frames: int,
     zero_snr: bool,
     high_noise_share: float,
+    high_noise_from: int,
     strides: tuple[int, int],
     initial: Path | None,
     processes: int,
@@ -386,8 +396,10 @@ def main(
         peak_rate=peak_rate,
         prediction=prediction,
         size_px=size_px,
+        num_frames=num_frames,
         zero_snr=zero_snr,
         high_noise_share=high_noise_share,
+        high_noise_from=high_noise_from,
         strides=strides,
         seed=seed,
     )

@@ -16,7 +16,6 @@ SMALL = {
     "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [32, 32],
     "attention_head_dim": [1, 1],
-    "n_frames": 4,
 }
 
 
@@ -27,7 +26,7 @@ def _options(**changes):
         "num_seeds": 2,
         "limit": 1,
         "metrics": ("temporal_flickering",),
-        "recipe": {"size_px": 16, "batch_size": 1, "pool_size": 2},
+        "recipe": {"size_px": 16, "batch_size": 1, "num_frames": 4},
         "sampling": {"num_inference_steps": 1},
     }
     return AblationOptions(**{**values, **changes})

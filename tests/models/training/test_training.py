@@ -57,11 +57,10 @@ UNET = {
     "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [32, 32],
     "attention_head_dim": [1, 1],
-    "n_frames": 4,
     "cross_attention_dim": 32,
 }
 UNET_OPTIONS = unet_training.UNetTraining(
-    steps=4, batch_size=2, pool_size=3, size_px=16, warmup_steps=1, save_every=2, bf16=False
+    steps=4, batch_size=2, num_frames=4, size_px=16, warmup_steps=1, save_every=2, bf16=False
 )
 
 
@@ -381,9 +380,9 @@ def test_a_longer_trapezoid_differs_only_where_the_rate_falls():
 def test_a_share_of_the_timesteps_is_noisier():
     draw = unet_training.drawn_timesteps
     generator = torch.Generator().manual_seed(0)
-    high = draw(10_000, 0.5, generator) >= unet_training.HIGH_NOISE
+    high = draw(10_000, 0.5, 600, generator) >= 600
     assert high.float().mean().item() == pytest.approx(0.5 + 0.5 * 0.4, abs=0.02)
-    uniform = draw(10_000, 0.0, generator)
+    uniform = draw(10_000, 0.0, 600, generator)
     assert uniform.float().mean().item() == pytest.approx(499.5, abs=15)
 
 
