@@ -279,11 +279,11 @@ class FrechetMetric(SetMetric):
         (:func:`~i2vbench.metrics.frechet_linear.standard_error`). In simulations (20 and 50
         features, 10 to 80 rows each, skewed) it held the expected distance in 96 to 97 %.
 
-        With fewer rows, a bootstrap. A resample has fewer distinct clips than the set, which lowers the rank and so raises the
-        distance: plain percentiles often lie above the value itself. Their mean excess is taken
-        off. In simulations (16 to 400 rows, 50 to 400 features, skewed) that interval held the
-        expected distance at the same number of clips in 90 to 98 % of the cases; plain percentiles
-        did in 0 to 92 %, mirrored ones ("basic") in 8 to 89 %.
+        With fewer rows, a bootstrap. A resample has fewer distinct clips than the set, which
+        lowers the rank and so raises the distance: plain percentiles often lie above the value
+        itself. Their mean excess is taken off. In simulations (16 to 400 rows, 50 to 400 features,
+        skewed) that interval held the expected distance at the same number of clips in 90 to 98 %
+        of the cases; plain percentiles did in 0 to 92 %, mirrored ones ("basic") in 8 to 89 %.
 
         At most ``max_resamples`` are drawn. None above ``MAX_VALUES_FOR_INTERVAL``.
         """
