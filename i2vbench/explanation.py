@@ -90,6 +90,8 @@ def explain(
     *,
     take: int = 0,
     protocol: str | None = None,
+    dtype: str = "fp32",
+    backend: str = "torch",
     cache_dir: Path | None = None,
 ) -> Explanation:
     """The frame values of one clip of a run, or what the clip does to the score of the set.
@@ -100,6 +102,8 @@ def explain(
         sample: id of the sample.
         take: which of its clips.
         protocol: a name; None for the suite's.
+        dtype: of the networks, as the run was scored.
+        backend: what runs them, as the run was scored.
         cache_dir: where the scoring kept the features of reference clips.
 
     Raises:
@@ -116,7 +120,7 @@ def explain(
     if made is None or made.status != "ok":
         raise UserError(f"sample {sample!r} take {take} has no video: {made.error if made else ''}")
     chosen = load_protocol(protocol or plan.suite.protocol)
-    (prepared,) = prepare_metrics(run, plan, chosen, [metric], "cpu")
+    (prepared,) = prepare_metrics(run, plan, chosen, [metric], "cpu", dtype, backend)
     if isinstance(prepared, MissingMetric):
         raise MissingWeightsError(f"metric {metric!r} cannot run here: {prepared.reason}")
     needs = prepared.metric.needs
@@ -168,7 +172,8 @@ def _of_set(
     name = metric_run.metric.name
     if not here:
         raise UserError(
-            f"{wanted[0]!r} take {wanted[1]} has no {name} in this run; score the run with it first"
+            f"{wanted[0]!r} take {wanted[1]} has no {metric_run.label} in this run; score the run "
+            "with it first, or give the --scoring-dtype and --backend that it was scored with"
         )
     others = copy.deepcopy(metric_run.metric)
     everything = copy.deepcopy(metric_run.metric)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from i2vbench.run_commands import suite_arg_option
+from i2vbench.run_commands import arithmetic_options, suite_arg_option
 
 
 @click.command("list")
@@ -41,6 +41,7 @@ def list_names(kind: str) -> None:
 @click.argument("sample")
 @click.option("--take", default=0, help="Which of the sample's clips.")
 @click.option("--protocol", help="The suite's own if left out.")
+@arithmetic_options
 @click.option(
     "--output",
     "-o",
@@ -48,7 +49,14 @@ def list_names(kind: str) -> None:
     help="PNG to write.  [default: METRIC-SAMPLE-TAKE.png]",
 )
 def explain_clip(
-    run: Path, metric: str, sample: str, take: int, protocol: str | None, output: Path | None
+    run: Path,
+    metric: str,
+    sample: str,
+    take: int,
+    protocol: str | None,
+    scoring_dtype: str,
+    backend: str,
+    output: Path | None,
 ) -> None:
     """Show why SAMPLE has its METRIC in RUN: a PNG of its frames with a value under each.
 
@@ -67,6 +75,8 @@ def explain_clip(
         sample,
         take=take,
         protocol=protocol,
+        dtype=scoring_dtype,
+        backend=backend,
         cache_dir=cache_root() / "features",
     )
     path = output or Path(f"{Path(metric).name.replace(':', '-')}-{sample}-{take}.png")

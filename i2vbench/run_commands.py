@@ -91,9 +91,7 @@ _common_options = _options(
     click.option("--max-failures", type=int, default=0, help="Failed takes that are forgiven."),
     click.option("--quiet", is_flag=True, help="No progress bars, the board's path alone."),
 )
-_scoring_options = _options(
-    click.option("--metrics", help="Names, separated by commas; all of the protocol if left out."),
-    click.option("--protocol", help="The suite's own if left out."),
+arithmetic_options = _options(
     click.option(
         "--scoring-dtype",
         type=click.Choice(["fp32", "bf16"]),
@@ -107,6 +105,11 @@ _scoring_options = _options(
         help="What runs the metrics' networks; openvino is quicker on a CPU, and a column of its "
         "own on boards.",
     ),
+)
+_scoring_options = _options(
+    click.option("--metrics", help="Names, separated by commas; all of the protocol if left out."),
+    click.option("--protocol", help="The suite's own if left out."),
+    arithmetic_options,
 )
 
 

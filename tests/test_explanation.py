@@ -8,6 +8,7 @@ from PIL import Image
 
 from i2vbench.cli import cli
 from i2vbench.clip import Clip
+from i2vbench.errors import UserError
 from i2vbench.explanation import PER_ROW, TILE_PX, Explanation, explain, strip
 from i2vbench.generation import generate
 from i2vbench.metric import ClipMetric, Example
@@ -102,7 +103,7 @@ def test_the_command_writes_the_picture_and_says_what_cannot_be_explained(tmp_pa
     with Image.open(tmp_path / "temporal_flickering-scene-000-0.png") as picture:
         assert picture.width > TILE_PX
     for arguments, message in (
-        (("fvd", "scene-000"), "'scene-000' take 0 has no fvd in this run; score the run"),
+        (("fvd", "scene-000"), "'scene-000' take 0 has no FVD(i3d-k400) in this run; score the run"),
         (("motion_following", "scene-000"), "has no value per frame"),
         (("temporal_flickering", "scene-00"), "did you mean 'scene-00"),
     ):
@@ -121,8 +122,10 @@ def test_a_set_metric_is_explained_by_what_it_is_without_the_clip(tmp_path):
         generate(load_model("static"), suite, tmp_path / f"{limit}", limit=limit)
         for limit in (3, 2)
     ]
-    (of_three,), (of_two,) = (score(run, metrics=["fid"]).scores for run in runs)
-    last = explain(runs[0].path, "fid", "scene-002")
+    (of_three,), (of_two,) = (score(run, metrics=["fid"], dtype="bf16").scores for run in runs)
+    with pytest.raises(UserError, match="give the --scoring-dtype"):
+        explain(runs[0].path, "fid", "scene-002")
+    last = explain(runs[0].path, "fid", "scene-002", dtype="bf16")
     assert last.score == of_three.value
     assert last.without == pytest.approx(of_two.value, rel=1e-9)
     assert np.isnan(last.values).all()

@@ -50,7 +50,8 @@ class FrozenParts:
         with torch.autocast("cpu", torch.bfloat16):
             posterior = self.vae.encode(to_unit_range(frames_BTCHW.flatten(0, 1))).latent_dist
         moments_NSCHW = torch.stack([posterior.mean, posterior.std], 1).float()
-        return moments_NSCHW.unflatten(0, frames_BTCHW.shape[:2]).permute(0, 2, 3, 1, 4, 5)
+        moments_BTSCHW: torch.Tensor = moments_NSCHW.unflatten(0, frames_BTCHW.shape[:2])
+        return moments_BTSCHW.permute(0, 2, 3, 1, 4, 5)
 
 
 def latent_batch(
