@@ -57,6 +57,7 @@ UNET = {
     "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [32, 32],
     "attention_head_dim": [1, 1],
+    "n_frames": 4,
     "cross_attention_dim": 32,
 }
 UNET_OPTIONS = unet_training.UNetTraining(
