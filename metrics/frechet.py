@@ -275,6 +275,8 @@ class FrechetMetric(SetMetric):
     ) -> tuple[float, float] | None:
         """Interval over clips, all frames of a clip together, the references kept.
 
+        ``examples`` are those that were added.
+
         With ``LINEAR_ROWS_PER_FEATURE`` rows a feature and more, that of the linearised distance
         (:func:`~i2vbench.metrics.frechet_linear.standard_error`). In simulations (20 and 50
         features, 10 to 80 rows each, skewed) it held the expected distance in 96 to 97 %.
