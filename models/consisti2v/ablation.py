@@ -44,9 +44,10 @@ RECIPE: Final[Mapping[str, Any]] = {
     "peak_rate": 2e-3,
     "zero_snr": True,
     "high_noise_share": 0.5,
+    "high_noise_from": 700,
     "strides": (1, 3),
 }
-"""Of the tiny checkpoint's successor (`training/README.md`); the rest are defaults."""
+"""Of the last stage of the tiny checkpoint's successor (`training/README.md`); else defaults."""
 
 NETWORKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "full": {},

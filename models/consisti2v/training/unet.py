@@ -64,7 +64,6 @@ UNET_CONFIG: dict[str, Any] = {
     "cross_attention_dim": 128,
     "norm_num_groups": 16,
     "use_temporal": True,
-    "n_frames": 16,
     "n_temp_heads": 4,
     "first_frame_condition_mode": "concat",
     "augment_temporal_attention": True,
@@ -191,7 +190,8 @@ def train(
         output: Holds `state.pt`, `log.jsonl` and `config.json`.
         parts: Autoencoder and text tower.
         options: Steps, rates and dropouts.
-        config: UNet configuration, the tiny one if None; it gets the channels of the latents.
+        config: UNet configuration, the tiny one if None; it gets the channels of the latents and
+            the number of frames.
         initial: Run of a network with fewer layers to grow from.
         team: The processes that train together, each on `batch_size` clips; this one if None.
     """
@@ -222,7 +222,7 @@ def train(
     # Runs of other seeds, and runs that carry on from them, see other scenes.
     first_seed = TRAIN_SEED_START + options.seed * _SCENES_PER_SEED
     clips = SceneClips(
-        config["n_frames"], options.size_px, first_seed=first_seed, strides=options.strides
+        options.num_frames, options.size_px, first_seed=first_seed, strides=options.strides
     )
     schedule = NoiseSchedule(zero_snr=options.zero_snr)
     empty_text_LD = parts.encode_text([""])[0]

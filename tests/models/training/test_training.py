@@ -18,6 +18,7 @@ from i2vbench.models.consisti2v.training import vae as vae_training
 from i2vbench.models.consisti2v.training.data import SceneClips, SceneFramePairs, SceneFrames
 from i2vbench.models.consisti2v.training.diffusion import sampling_values
 from i2vbench.models.consisti2v.training.export import SCHEDULER_CONFIG, export_checkpoint
+from i2vbench.models.consisti2v.training.latents import latent_batch
 from i2vbench.models.consisti2v.training.optimizer import build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
 from i2vbench.models.consisti2v.training.progress import (
@@ -381,10 +382,38 @@ def test_a_longer_trapezoid_differs_only_where_the_rate_falls():
 def test_a_share_of_the_timesteps_is_noisier():
     draw = unet_training.drawn_timesteps
     generator = torch.Generator().manual_seed(0)
-    high = draw(10_000, 0.5, 600, generator) >= 600
-    assert high.float().mean().item() == pytest.approx(0.5 + 0.5 * 0.4, abs=0.02)
+    high = draw(10_000, 0.5, 900, generator) >= 900
+    assert high.float().mean().item() == pytest.approx(0.5 + 0.5 * 0.1, abs=0.02)
     uniform = draw(10_000, 0.0, 600, generator)
     assert uniform.float().mean().item() == pytest.approx(499.5, abs=15)
+
+
+def test_no_clip_is_seen_twice(parts, monkeypatch, tmp_path):
+    seen = []
+    original = unet_training.SceneClips.__getitem__
+    monkeypatch.setattr(
+        unet_training.SceneClips,
+        "__getitem__",
+        lambda self, number: seen.append(number) or original(self, number),
+    )
+    unet_training.train(tmp_path, parts, UNET_OPTIONS, config=UNET)
+    assert seen == list(range(UNET_OPTIONS.steps * UNET_OPTIONS.batch_size))
+
+
+def test_clips_that_are_encoded_together_stay_apart(parts):
+    """Five clips of four frames, of which four go through the encoder at once, and the fifth."""
+    clips = unet_training.SceneClips(4, 16, strides=(1, 3))
+    batch = latent_batch(parts, clips, range(5), torch.Generator().manual_seed(0))
+    noise = torch.randn(batch.latents_BCTHW.shape, generator=torch.Generator().manual_seed(0))
+    for number in range(5):
+        frames, text, stride = clips[number]
+        mean, std = parts.encode_clips(frames[None])[0]
+        expected = (mean + std * noise[number]) * parts.vae.config.scaling_factor
+        assert torch.allclose(batch.latents_BCTHW[number], expected, rtol=0.02, atol=0.02)
+        assert torch.allclose(batch.text_BLD[number], parts.encode_text([text])[0], atol=1e-5)
+        assert batch.stride_B[number] == stride
+    spread = (batch.latents_BCTHW[0] - batch.latents_BCTHW[1]).abs().max()
+    assert spread > 0.1, "other clips are further away than the tolerance"
 
 
 def test_zero_snr_is_told_to_the_sampling():
