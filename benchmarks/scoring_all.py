@@ -41,12 +41,12 @@ from benchmarks.scoring import (
     weights_of,
     write_yuv,
 )
+from i2vbench.clip import Clip
 from i2vbench.existing import open_existing
 from i2vbench.metrics.features import clip_vit, i3d, inception
 from i2vbench.scoring import score_run
 from tests.metrics.seeded_weights import seeded_clips
 
-Frames = np.ndarray
 PROMPT = "coloured tiles that drift to the right"
 PROTOCOL = """
 name: benchmark
@@ -62,10 +62,11 @@ metrics:
 """
 
 
-def read(path: Path) -> Frames:
+def read(path: Path) -> Clip:
     """All frames, as a user reads them with PyAV."""
     with av.open(str(path)) as container:
-        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+    return Clip(frames=np.stack(frames), fps=8)
 
 
 class PeerScores:
@@ -113,7 +114,7 @@ class PeerScores:
 
         moments = []
         for files in (self.clips, self.real):
-            rows = np.concatenate([self.fid_network(_Clip(read(path))) for path in files])
+            rows = np.concatenate([self.fid_network(read(path)) for path in files])
             moments += [rows.mean(axis=0), np.cov(rows.astype(np.float64), rowvar=False)]
         return {"fid": float(calculate_frechet_distance(*moments))}
 
@@ -124,7 +125,8 @@ class PeerScores:
         sides = []
         for files in (self.clips, self.real):
             made = [
-                self.fidelity(torch.from_numpy(read(path)).permute(0, 3, 1, 2)) for path in files
+                self.fidelity(torch.from_numpy(read(path).frames).permute(0, 3, 1, 2))
+                for path in files
             ]
             sides.append([torch.cat(parts) for parts in zip(*made, strict=True)])
         (pooled, logits), (real, _) = sides
@@ -145,7 +147,7 @@ class PeerScores:
         for files in (self.clips, self.real):
             stats = FeatureStats(capture_mean_cov=True)
             for path in files:
-                stats.append(self.fvd_network(_Clip(read(path)))[None])
+                stats.append(self.fvd_network(read(path))[None])
             sides.append(stats)
         evaluator = cdfvd.fvd.cdfvd.__new__(cdfvd.fvd.cdfvd)
         return {"fvd": float(evaluator.compute_fvd_from_stats(*sides))}
@@ -153,7 +155,7 @@ class PeerScores:
     def _lpips(self) -> dict[str, float]:
         values = []
         for path in self.clips:
-            frames = torch.from_numpy(read(path)).permute(0, 3, 1, 2) / 127.5 - 1
+            frames = torch.from_numpy(read(path).frames).permute(0, 3, 1, 2) / 127.5 - 1
             first = frames[:1].expand(len(frames) - 1, -1, -1, -1)
             values.append(float(self.lpips(frames[1:], first).mean()))
         return {"lpips_first_frame": float(np.mean(values))}
@@ -164,7 +166,7 @@ class PeerScores:
 
         transform, values = image_transform(224, is_train=False), []
         for path in self.clips:
-            batch = torch.stack([transform(Image.fromarray(frame)) for frame in read(path)])
+            batch = torch.stack([transform(Image.fromarray(frame)) for frame in read(path).frames])
             frames = self.clip_network.encode_image(batch, normalize=True)
             text = self.clip_network.encode_text(tokenize([PROMPT]), normalize=True)
             values.append(float((frames @ text[0]).mean()))
@@ -181,7 +183,7 @@ class OurScores:
         rows = []
         for path in sorted(folder.glob("clip-*.mp4")):
             picture = path.with_suffix(".png")
-            Image.fromarray(read(path)[0]).save(picture)
+            Image.fromarray(read(path).frames[0]).save(picture)
             real = path.name.replace("clip", "real")
             rows.append(
                 {
@@ -204,13 +206,6 @@ class OurScores:
                 run, plan, card, protocol=str(self.protocol), backend=backend, dtype=dtype
             )
         return {score.metric: score.value for score in results.scores}
-
-
-class _Clip:
-    """What the peers' wrappers read of a clip."""
-
-    def __init__(self, frames: Frames) -> None:
-        self.frames = frames
 
 
 def compare(num_clips: int, runs: int) -> Found:

@@ -103,7 +103,7 @@ def test_the_command_writes_the_picture_and_says_what_cannot_be_explained(tmp_pa
     with Image.open(tmp_path / "temporal_flickering-scene-000-0.png") as picture:
         assert picture.width > TILE_PX
     for arguments, message in (
-        (("fvd", "scene-000"), "has no FVD(i3d-k400) in this run; score the run"),
+        (("fvd", "scene-000"), "'scene-000' take 0 has no FVD(i3d-k400) in this run; score"),
         (("motion_following", "scene-000"), "has no value per frame"),
         (("temporal_flickering", "scene-00"), "did you mean 'scene-00"),
     ):
