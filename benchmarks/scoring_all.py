@@ -216,15 +216,18 @@ def compare(num_clips: int, runs: int) -> Found:
         for number, each in enumerate(clips):
             kind = "clip" if number < num_clips else "real"
             write_yuv(folder / f"{kind}-{number % num_clips:03d}.mp4", each)
-        network = open_clip_b32()
         with (
             weights_of(inception, inception_state()) as inception_file,
             weights_of(i3d, i3d_state()),
-            patch.object(clip_vit, "_load_clip", lambda *_: network),
+            patch.object(clip_vit, "_load_clip", lambda *_: open_clip_b32()),
             patch.object(clip_vit, "sha256_of", lambda _: "seeded"),
         ):
             peers = PeerScores(
-                folder, pytorch_fid(inception_state()), cd_fvd(i3d_state()), network, inception_file
+                folder,
+                pytorch_fid(inception_state()),
+                cd_fvd(i3d_state()),
+                open_clip_b32(),
+                inception_file,
             )
             ours = OurScores(folder)
             tasks: dict[str, Task] = {"peers": peers.scores}
