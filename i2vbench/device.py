@@ -40,6 +40,37 @@ def resolve_device(name: str) -> str:
     return f"cuda:{index}"
 
 
+def has_arithmetic(dtype: str, device: str = "cpu") -> bool:
+    """Whether torch multiplies in ``fp32``, ``bf16`` or ``fp16`` there, not number by number.
+
+    A CPU without AVX-512, as in many laptops, does not; nor do most for ``fp16``.
+    """
+    if device != "cpu" or dtype not in ("bf16", "fp16"):
+        return True
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return True  # another library's kernels, of which nothing is known
+    supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{dtype}_supported", None)
+    return supported is None or bool(supported())
+
+
+def slowness_note(option: str, dtype: str | None, device: str) -> str | None:
+    """A line for users who asked for speed and get the contrary; None where all is well.
+
+    Args:
+        option: what they gave, such as ``--dtype``.
+        dtype: as :func:`has_arithmetic` takes it; None for the model's own.
+        device: as :func:`resolve_device` gives it.
+    """
+    if dtype is None or has_arithmetic(dtype, device):
+        return None
+    return (
+        f"{option} {dtype} is at least ten times slower than fp32 here, for this CPU has no "
+        f"{dtype} arithmetic; use {option} fp32"
+    )
+
+
 def check_backend(backend: str, device: str) -> None:
     """Refuses a backend of the metrics' networks that cannot run here, before hours are spent.
 

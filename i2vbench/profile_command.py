@@ -68,7 +68,7 @@ def profile(
         raise UserError(f"--steps {steps} with --count-only: nothing is timed; leave one out")
 
     from i2vbench.clip import Geometry
-    from i2vbench.device import resolve_device
+    from i2vbench.device import resolve_device, slowness_note
     from i2vbench.files import write_atomic
     from i2vbench.model import load_model
     from i2vbench.profile_measure import profile_model
@@ -82,6 +82,8 @@ def profile(
         directory = RunDir.open(run)
         _check_same(adapter, directory)
         settings = replace(settings, geometry=Geometry(**directory.spec["geometry"]))
+    if not count_only and (slow := slowness_note("--dtype", adapter.dtype, adapter.device)):
+        click.echo(slow, err=True)
     found = profile_model(adapter, settings)
     click.echo("\n".join(report(found)))
     if run is not None:

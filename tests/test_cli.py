@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from i2vbench.cli import cli, main
+from i2vbench.device import has_arithmetic
 from i2vbench.errors import UserError
 from i2vbench.run_commands import parse_model_args
 
@@ -141,6 +143,23 @@ def test_cuda_where_there_is_none_is_one_line(monkeypatch):
     with pytest.raises(UserError, match="this machine has no CUDA devices; use --device cpu"):
         resolve_device("cuda")
     assert resolve_device("auto") == "cpu"
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize("supported", [True, False])
+def test_a_precision_without_arithmetic_is_told(dtype, supported, monkeypatch):
+    """A CPU without it multiplies number by number; nobody who asks for speed means that."""
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, f"_is_mkldnn_{dtype}_supported", lambda: supported)
+    arguments = ["-m", f"{ADAPTERS}:Drift", "-s", "playground", "--dry-run", "--device", "cpu"]
+    arguments += ["--dtype", dtype, "--scoring-dtype", "bf16"]
+    told = CliRunner().invoke(cli, ["run", *arguments])
+    assert told.exit_code == 0, told.output
+    assert (f"--dtype {dtype} is at least ten times slower than fp32" in told.output) != supported
+    if dtype == "bf16":
+        assert ("--scoring-dtype bf16 is at least" in told.output) != supported
+    assert has_arithmetic(dtype, "cuda:0")
+    assert has_arithmetic("fp32", "cpu")
 
 
 def test_defaults_come_from_a_file_and_the_environment(pictures, tmp_path):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from i2vbench.device import has_arithmetic
 from i2vbench.models.consisti2v.training.data import SceneFramePairs, to_unit_range
 from i2vbench.models.consisti2v.training.progress import (
     Ema,
@@ -84,7 +85,7 @@ class ClipTraining:
     ema_decay: float = 0.995
     seed: int = 0
     save_every: int = 50
-    bf16: bool = True
+    bf16: bool = field(default_factory=lambda: has_arithmetic("bf16"))
 
 
 class ClipWithMotion(nn.Module):

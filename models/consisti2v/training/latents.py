@@ -46,9 +46,9 @@ class FrozenParts:
         return self.text_encoder(tokenize(self.tokenizer, texts)).last_hidden_state.float()  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def encode_clips(self, frames_BTCHW: torch.Tensor) -> torch.Tensor:
+    def encode_clips(self, frames_BTCHW: torch.Tensor, *, bf16: bool) -> torch.Tensor:
         """Returns mean and deviation of the posterior, (B, 2, C, T, H, W) float32, unscaled."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             posterior = self.vae.encode(to_unit_range(frames_BTCHW.flatten(0, 1))).latent_dist
         moments_NSCHW = torch.stack([posterior.mean, posterior.std], 1).float()
         moments_BTSCHW: torch.Tensor = moments_NSCHW.unflatten(0, frames_BTCHW.shape[:2])
@@ -56,14 +56,20 @@ class FrozenParts:
 
 
 def latent_batch(
-    parts: FrozenParts, clips: SceneClips, numbers: range, generator: torch.Generator
+    parts: FrozenParts,
+    clips: SceneClips,
+    numbers: range,
+    generator: torch.Generator,
+    *,
+    bf16: bool,
 ) -> LatentBatch:
-    """Draws and encodes the clips of these numbers."""
+    """Draws and encodes the clips of these numbers, in bf16 or float32."""
     drawn = [clips[number] for number in numbers]
-    together = max(1, FRAMES_TOGETHER // len(drawn[0][0]))
+    frames_BTCHW = [frames for frames, _, _ in drawn]
+    together = max(1, FRAMES_TOGETHER // len(frames_BTCHW[0]))
     moments_BSCTHW = torch.cat(
         [
-            parts.encode_clips(torch.stack([frames for frames, _, _ in drawn[at : at + together]]))
+            parts.encode_clips(torch.stack(frames_BTCHW[at : at + together]), bf16=bf16)
             for at in range(0, len(drawn), together)
         ]
     )

@@ -49,9 +49,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, matrices: list[nn.Parameter], rate: float, weight_decay: float, momentum: float = 0.95
     ) -> None:
-        super().__init__(
-            matrices, {"lr": rate, "weight_decay": weight_decay, "momentum": momentum}
-        )
+        super().__init__(matrices, {"lr": rate, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -23,6 +23,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from i2vbench.device import has_arithmetic
 from i2vbench.models.consisti2v.training.clip import tokenize, without_padding
 from i2vbench.models.consisti2v.training.progress import (
     learning_rate,
@@ -67,7 +68,7 @@ class TextTraining:
     max_grad_norm: float = 1.0
     seed: int = 0
     save_every: int = 100
-    bf16: bool = True
+    bf16: bool = field(default_factory=lambda: has_arithmetic("bf16"))
 
 
 def labels(scene: Scene) -> list[int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from torch import nn
 
+from i2vbench.device import has_arithmetic
 from i2vbench.models.consisti2v.training.data import (
     SceneFrames,
     find_pictures,
@@ -71,7 +72,7 @@ class VaeTraining:
     seed: int = 0
     num_workers: int = 1
     save_every: int = 250
-    bf16: bool = True
+    bf16: bool = field(default_factory=lambda: has_arithmetic("bf16"))
     decoder_only: bool = False
     """Second stage: the encoder stays, so that a UNet can be trained on its latents meanwhile."""
 
