@@ -55,31 +55,32 @@ def has_arithmetic(dtype: str, device: str = "cpu") -> bool:
     return supported is None or bool(supported())
 
 
-def slowness_note(option: str, dtype: str | None, device: str) -> str | None:
+def slowness_note(dtype: str | None, device: str) -> str | None:
     """A line for users who asked for speed and get the contrary; None where all is well.
 
     Args:
-        option: what they gave, such as ``--dtype``.
         dtype: as :func:`has_arithmetic` takes it; None for the model's own.
         device: as :func:`resolve_device` gives it.
     """
     if dtype is None or has_arithmetic(dtype, device):
         return None
     return (
-        f"{option} {dtype} is at least ten times slower than fp32 here, for this CPU has no "
-        f"{dtype} arithmetic; use {option} fp32"
+        f"--dtype {dtype} is at least ten times slower than fp32 here, for this CPU has no {dtype} "
+        "arithmetic; use --dtype fp32"
     )
 
 
-def check_backend(backend: str, device: str) -> None:
-    """Refuses a backend of the metrics' networks that cannot run here, before hours are spent.
+def check_scoring(backend: str, dtype: str, device: str) -> None:
+    """Refuses ways to run the metrics' networks that there are not here, before hours are spent.
 
     Args:
         backend: ``torch`` or ``openvino``.
+        dtype: ``fp32`` or ``bf16``.
         device: as :func:`resolve_device` gives it.
 
     Raises:
-        UserError: another word, OpenVINO on a GPU, or it is not installed.
+        UserError: another word, OpenVINO on a GPU or not installed, or bf16 on a CPU without it,
+            where torch's kernels fail or take a hundred times as long as in fp32.
     """
     if backend not in BACKENDS:
         raise UserError(f"backend {backend!r}: accepted are {' and '.join(BACKENDS)}")
@@ -89,6 +90,8 @@ def check_backend(backend: str, device: str) -> None:
             raise UserError(
                 f"backend openvino runs on the CPU alone, not on {device}; use --device cpu"
             )
+    if not has_arithmetic(dtype, device):
+        raise UserError(f"this CPU has no {dtype} arithmetic; use --scoring-dtype fp32")
 
 
 def require_openvino() -> None:

@@ -82,7 +82,7 @@ def profile(
         directory = RunDir.open(run)
         _check_same(adapter, directory)
         settings = replace(settings, geometry=Geometry(**directory.spec["geometry"]))
-    if not count_only and (slow := slowness_note("--dtype", adapter.dtype, adapter.device)):
+    if not count_only and (slow := slowness_note(adapter.dtype, adapter.device)):
         click.echo(slow, err=True)
     found = profile_model(adapter, settings)
     click.echo("\n".join(report(found)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from i2vbench.device import BACKENDS, check_backend, resolve_device, slowness_note
+from i2vbench.device import BACKENDS, check_scoring, resolve_device, slowness_note
 from i2vbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def run(
     from i2vbench.generation import open_run
     from i2vbench.protocol import load_protocol
 
-    _check_arithmetic(backend, scoring_dtype, device)
+    check_scoring(backend, scoring_dtype, resolve_device(device))
     adapter, plan = _prepare(
         model, suite, suite_args, model_args, limit, num_takes, seed, batch_size, dtype, device
     )
@@ -264,7 +264,7 @@ def score(
     from i2vbench.reopen import reopen_run
     from i2vbench.suites import load_suite
 
-    _check_arithmetic(backend, scoring_dtype, device)
+    check_scoring(backend, scoring_dtype, resolve_device(device))
     options = parse_pairs(suite_args, "-S")
     if options and suite is None:
         raise UserError("-S: options of a suite need --suite")
@@ -372,15 +372,6 @@ def _metric_names(metrics: str | None) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
-def _check_arithmetic(backend: str, scoring_dtype: str, device: str) -> None:
-    """Refuses what cannot run here and tells of what is slow, before hours are spent."""
-    chosen = resolve_device(device)
-    check_backend(backend, chosen)
-    # OpenVINO has kernels of its own, and refuses what it does not have.
-    if backend == "torch" and (slow := slowness_note("--scoring-dtype", scoring_dtype, chosen)):
-        click.echo(slow, err=True)
-
-
 def _announce(adapter: Model, plan: Plan, dry_run: bool, note: str = "") -> None:
     card = adapter.describe()
     number = sum(len(batch) for batch in plan.batches)
@@ -388,7 +379,7 @@ def _announce(adapter: Model, plan: Plan, dry_run: bool, note: str = "") -> None
         f"{card.name} on {plan.suite.name} {plan.suite.version}: "
         f"{number} clips, {plan.geometry}, on {adapter.device}"
     )
-    slow = slowness_note("--dtype", adapter.dtype, adapter.device)
+    slow = slowness_note(adapter.dtype, adapter.device)
     for line in filter(None, [*card.notes, *plan.suite.notes, note, slow]):
         click.echo(f"  {line}")
     if dry_run:

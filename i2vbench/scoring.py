@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from i2vbench.clip import Clip
-from i2vbench.device import check_backend
+from i2vbench.device import check_scoring
 from i2vbench.errors import UnreadableClipError
 from i2vbench.feature_store import FeatureStore, StoredFeatures
 from i2vbench.files import append_rows, file_sha256, write_atomic
@@ -117,9 +117,10 @@ def score_run(
         What ``results.json`` holds.
 
     Raises:
-        UserError: an unknown metric or protocol, a backend that is not here, or the run is in use.
+        UserError: an unknown metric or protocol, a way to compute that is not here, or the run is
+            in use.
     """
-    check_backend(backend, device)
+    check_scoring(backend, dtype, device)
     chosen = load_protocol(protocol or plan.suite.protocol)
     names = metrics or chosen.metrics_on(plan.suite.name)
     with run.lock():

@@ -14,11 +14,21 @@ from PIL import Image
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from i2vbench.clip import Clip, Geometry, Picture
+from i2vbench.device import has_arithmetic
 from i2vbench.sample import Sample, Suite
 
 # The same examples everywhere: a gate that fails by chance teaches people to try it again.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs arithmetic that this CPU lacks; that it is refused has tests of its own."""
+    if has_arithmetic("bf16"):
+        return
+    for item in items:
+        if item.get_closest_marker("bf16"):
+            item.add_marker(pytest.mark.skip(reason="this CPU has no bf16 arithmetic"))
 
 
 @pytest.fixture(autouse=True)

@@ -151,15 +151,17 @@ def test_a_precision_without_arithmetic_is_told(dtype, supported, monkeypatch):
     """A CPU without it multiplies number by number; nobody who asks for speed means that."""
     monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
     monkeypatch.setattr(torch.ops.mkldnn, f"_is_mkldnn_{dtype}_supported", lambda: supported)
-    arguments = ["-m", f"{ADAPTERS}:Drift", "-s", "playground", "--dry-run", "--device", "cpu"]
-    arguments += ["--dtype", dtype, "--scoring-dtype", "bf16"]
-    told = CliRunner().invoke(cli, ["run", *arguments])
+    command = ["run", "-m", f"{ADAPTERS}:Drift", "--dry-run", "--device", "cpu"]
+    told = CliRunner().invoke(cli, [*command, "--dtype", dtype])
     assert told.exit_code == 0, told.output
     assert (f"--dtype {dtype} is at least ten times slower than fp32" in told.output) != supported
-    if dtype == "bf16":
-        assert ("--scoring-dtype bf16 is at least" in told.output) != supported
     assert has_arithmetic(dtype, "cuda:0")
     assert has_arithmetic("fp32", "cpu")
+    if dtype == "bf16":
+        scored = CliRunner().invoke(cli, [*command, "--scoring-dtype", dtype])
+        assert (scored.exit_code == 0) == supported
+        refused = "this CPU has no bf16 arithmetic; use --scoring-dtype fp32"
+        assert (refused == str(scored.exception)) != supported
 
 
 def test_defaults_come_from_a_file_and_the_environment(pictures, tmp_path):

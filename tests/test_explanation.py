@@ -116,6 +116,7 @@ def test_the_command_writes_the_picture_and_says_what_cannot_be_explained(tmp_pa
     assert "playground / " in board.output
 
 
+@pytest.mark.bf16
 def test_a_set_metric_is_explained_by_what_it_is_without_the_clip(tmp_path):
     suite = load_suite("playground")
     runs = [

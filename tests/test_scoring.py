@@ -390,6 +390,7 @@ def test_another_arithmetic_is_a_column_of_its_own_where_the_network_can(
     make_suite, tmp_path, monkeypatch, caplog, arithmetic, words
 ):
     monkeypatch.setattr("i2vbench.device.find_spec", lambda name: object())
+    monkeypatch.setattr("i2vbench.device.has_arithmetic", lambda *_: True)
     for kinds, registered in (
         (registry.METRICS, RoundedRedness),
         (registry.EXTRACTORS, Rounded),

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from i2vbench.device import check_scoring
+
 Body = Callable[[Tensor], Tensor]
 """A float32 batch, on any device -> what the network makes of it, float32, on the network's."""
 
@@ -41,8 +43,9 @@ def make_body(
         heads: layers that stay in float32 in torch. They are not rounded on the way.
 
     Raises:
-        UserError: OpenVINO is not installed, or cannot compute in ``dtype`` here.
+        UserError: OpenVINO is not installed, or nothing computes in ``dtype`` here.
     """
+    check_scoring(backend, dtype, device)
     if backend == "openvino":
         from .openvino_body import OpenVINOBody
 

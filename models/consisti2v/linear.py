@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from i2vbench.device import has_arithmetic
+
 # Tokens that pass through the feed-forward at a time: their hidden values stay in the cache.
 _TOKENS = 4096
 
@@ -22,7 +24,7 @@ def takes_onednn(x: Tensor, weight: Tensor) -> bool:
     return bool(
         x.device.type == "cpu"
         and x.dtype == weight.dtype
-        and x.dtype in (torch.float32, torch.bfloat16)
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and has_arithmetic("bf16")))
         and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()

@@ -105,6 +105,7 @@ def test_another_network_does_not_load(tmp_path, published):
         load_dino(tmp_path / "cut.pth")
 
 
+@pytest.mark.bf16
 def test_in_bfloat16_features_are_near(network):
     exact, found = (
         DINOExtractor(dtype=dtype).extract(CLIPS[:1], [""])[0]["pooled"]

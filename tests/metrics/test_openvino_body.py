@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from i2vbench import device
-from i2vbench.device import check_backend
+from i2vbench.device import check_scoring
 from i2vbench.errors import UserError
 from i2vbench.feature_store import extractor_fingerprint
 from i2vbench.metrics.features.efficientnet import EfficientNetExtractor
@@ -43,20 +43,21 @@ def pretended(monkeypatch):
 
 def test_without_the_package_the_error_is_the_command_that_installs_it(missing):
     with pytest.raises(UserError, match=HOW):
-        check_backend("openvino", "cpu")
+        check_scoring("openvino", "fp32", "cpu")
     with pytest.raises(UserError, match=HOW):
         I3DExtractor(backend="openvino")
-    check_backend("torch", "cuda:0")
+    check_scoring("torch", "fp32", "cuda:0")
 
 
 def test_it_runs_on_the_cpu_alone(pretended):
-    check_backend("openvino", "cpu")
+    check_scoring("openvino", "fp32", "cpu")
     with pytest.raises(UserError, match="on the CPU alone, not on cuda:1; use --device cpu"):
-        check_backend("openvino", "cuda:1")
+        check_scoring("openvino", "fp32", "cuda:1")
     with pytest.raises(UserError, match="backend 'onnx': accepted are torch and openvino"):
-        check_backend("onnx", "cpu")
+        check_scoring("onnx", "fp32", "cpu")
 
 
+@pytest.mark.bf16
 def test_its_features_are_stored_apart_from_torchs(pretended):
     ways = [("fp32", "torch"), ("bf16", "torch"), ("fp32", "openvino"), ("bf16", "openvino")]
     made = [EfficientNetExtractor(dtype=dtype, backend=backend) for dtype, backend in ways]

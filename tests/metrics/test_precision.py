@@ -37,6 +37,7 @@ def pairs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["inception", "i3d", "efficientnet-lite0"])
+@pytest.mark.bf16
 def test_features_are_near_those_of_float32(pairs, name):
     exact, reduced = (extractor.extract([CLIP], [""])[0] for extractor in pairs[name])
     assert set(exact) == set(reduced)
@@ -47,6 +48,7 @@ def test_features_are_near_those_of_float32(pairs, name):
 
 
 @pytest.mark.parametrize("name", ["inception", "i3d", "efficientnet-lite0"])
+@pytest.mark.bf16
 def test_bfloat16_is_another_fingerprint_and_float32_the_old_one(pairs, name):
     exact, reduced = pairs[name]
     before = {"extractor": exact.name, "version": exact.version, "spec": exact.spec()}
