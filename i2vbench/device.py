@@ -65,7 +65,7 @@ def slowness_note(dtype: str | None, device: str) -> str | None:
     if dtype is None or has_arithmetic(dtype, device):
         return None
     return (
-        f"--dtype {dtype} is at least ten times slower than fp32 here, for this CPU has no {dtype} "
+        f"--dtype {dtype} is many times slower than fp32 here: this CPU has no {dtype} "
         "arithmetic; use --dtype fp32"
     )
 

@@ -154,7 +154,7 @@ def test_a_precision_without_arithmetic_is_told(dtype, supported, monkeypatch):
     command = ["run", "-m", f"{ADAPTERS}:Drift", "--dry-run", "--device", "cpu"]
     told = CliRunner().invoke(cli, [*command, "--dtype", dtype])
     assert told.exit_code == 0, told.output
-    assert (f"--dtype {dtype} is at least ten times slower than fp32" in told.output) != supported
+    assert (f"--dtype {dtype} is many times slower than fp32" in told.output) != supported
     assert has_arithmetic(dtype, "cuda:0")
     assert has_arithmetic("fp32", "cpu")
     if dtype == "bf16":
