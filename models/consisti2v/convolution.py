@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from .linear import linear, takes_onednn
+from .winograd import takes_winograd, winograd_conv
 
 # Up to this many pixels in all images, a convolution spends much of its time on reordering its
 # kernel; as a matrix product it need not (1.2 to 2.2 times as fast).
@@ -61,6 +62,8 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, D, H, W)."""
+        if takes_winograd(input, self.weight):
+            return winograd_conv(input, self.weight, self.bias)
         if not has_few_pixels(input, self.weight):
             return super().forward(input)
         padded_NHWC = F.pad(input.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
