@@ -43,7 +43,7 @@ def resolve_device(name: str) -> str:
 def has_arithmetic(dtype: str, device: str = "cpu") -> bool:
     """Whether torch multiplies in ``fp32``, ``bf16`` or ``fp16`` there, not number by number.
 
-    A CPU without AVX-512, as in many laptops, does not; nor do most for ``fp16``.
+    x86 CPUs without AVX-512, as in many laptops, mostly do not; nor do most for ``fp16``.
     """
     if device != "cpu" or dtype not in ("bf16", "fp16"):
         return True

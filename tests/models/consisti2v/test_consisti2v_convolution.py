@@ -9,7 +9,7 @@ from i2vbench.models.consisti2v import convolution as module
 from i2vbench.models.consisti2v import winograd
 from i2vbench.models.consisti2v.convolution import Conv3x3, channels_last, order_kernels
 from i2vbench.models.consisti2v.temporal import TimeConv
-from i2vbench.models.consisti2v.winograd import winograd_conv
+from i2vbench.models.consisti2v.winograd import takes_winograd, winograd_conv
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
@@ -61,6 +61,7 @@ def test_winograd_takes_wide_even_float32_pictures(monkeypatch):
         Conv3x3(256, 128)(x)
     layer(x).sum().backward()
     assert len(calls) == 1
+    assert not takes_winograd(x.bfloat16(), layer.weight.detach().bfloat16())
     expected = F.conv2d(x.double(), layer.weight.double(), layer.bias.double(), padding=1)
     assert (wide - expected).norm() / expected.norm() < 2e-6
 
