@@ -6,6 +6,7 @@ network that starts from nothing learns with it in about half the steps.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -21,9 +22,11 @@ _OUTER = ("conv_in.", "conv_out.", "time_embedding.", "frame_stride_embedding.")
 
 
 def build_optimizer(
-    name: str, network: nn.Module, rate: float, weight_decay: float
+    name: str, network: nn.Module, rate: float, weight_decay: float, *, bf16: bool = False
 ) -> torch.optim.Optimizer | MatricesByMuon:
     """Returns the optimizer `name` over all parameters of `network` that are trained.
+
+    With `bf16` Muon multiplies its matrices in it; the parameters stay in float32.
 
     Raises:
         ValueError: If the name is unknown.
@@ -35,51 +38,76 @@ def build_optimizer(
         inner = [v for k, v in named if v.ndim >= 2 and not k.startswith(_OUTER)]
         chosen = {id(value) for value in inner}
         rest = [value for _, value in named if id(value) not in chosen]
-        return MatricesByMuon(inner, _adamw(rest, rate, weight_decay), rate, weight_decay)
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        adamw = _adamw(rest, rate, weight_decay)
+        return MatricesByMuon(inner, adamw, rate, weight_decay, dtype=dtype)
     raise ValueError(f"optimizer={name!r}; accepted: {', '.join(map(repr, OPTIMIZERS))}")
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum, in float32; a convolution is a matrix (out, in * k * k).
+    """Muon with Nesterov momentum; a convolution is a matrix (out, in * k * k).
 
-    `torch.optim.Muon` takes nothing but matrices and multiplies them in bf16, which takes a CPU
-    that has no bf16 a hundred times as long as float32.
+    `torch.optim.Muon` takes nothing but matrices and multiplies them in bf16, one at a time, which
+    takes a CPU that has no bf16 a hundred times as long as float32.
     """
 
     def __init__(
-        self, matrices: list[nn.Parameter], rate: float, weight_decay: float, momentum: float = 0.95
+        self,
+        matrices: list[nn.Parameter],
+        rate: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        *,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        """With `dtype`, in which the matrices are multiplied."""
         super().__init__(matrices, {"lr": rate, "weight_decay": weight_decay, "momentum": momentum})
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Moves all matrices that have a gradient."""
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]
+            # Those of one shape together: most are small, and there are hundreds of them.
+            of_shape: defaultdict[torch.Size, list[nn.Parameter]] = defaultdict(list)
             for matrix in group["params"]:
-                if matrix.grad is None:
-                    continue
-                state = self.state[matrix]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(matrix)
-                average = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
-                update = orthogonal(matrix.grad.lerp(average, momentum).flatten(1))
+                if matrix.grad is not None:
+                    of_shape[matrix.flatten(1).shape].append(matrix)
+            for matrices in of_shape.values():
+                ahead = [self._ahead(matrix, momentum).flatten(1) for matrix in matrices]
+                updates = orthogonal(torch.stack(ahead)).float()
                 # The root mean square of AdamW's steps (arXiv:2502.16982), so that one rate serves.
-                size = 0.2 * max(update.shape) ** 0.5
-                matrix.mul_(1 - rate * group["weight_decay"])
-                matrix.add_(update.view_as(matrix), alpha=-rate * size)
+                size = 0.2 * max(updates.shape[1:]) ** 0.5
+                for matrix, update in zip(matrices, updates, strict=True):
+                    matrix.mul_(1 - rate * group["weight_decay"])
+                    matrix.add_(update.view_as(matrix), alpha=-rate * size)
+
+    def _ahead(self, matrix: nn.Parameter, momentum: float) -> torch.Tensor:
+        """Adds the gradient to the average; returns Nesterov's, in the dtype of the products."""
+        assert matrix.grad is not None
+        state = self.state[matrix]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(matrix)
+        average: torch.Tensor = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
+        return matrix.grad.lerp(average, momentum).to(self._dtype)
 
 
-def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """The semi-orthogonal matrix near `matrix`: its singular values become about 1."""
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """The semi-orthogonal matrices near `matrices` (N, rows, columns), dtype as given.
+
+    Their singular values become about 1.
+    """
     a, b, c = _QUINTIC
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / x.norm().clamp(min=1e-7)
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
     for _ in range(_ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = x @ x.mT
+        polynomial = (gram @ gram).mul_(c).add_(gram, alpha=b)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        x = polynomial @ x
+    return x.mT if tall else x
 
 
 class MatricesByMuon:
@@ -91,8 +119,10 @@ class MatricesByMuon:
         adamw: torch.optim.Optimizer,
         rate: float,
         weight_decay: float,
+        *,
+        dtype: torch.dtype,
     ) -> None:
-        self._muon = Muon(matrices, rate, weight_decay)
+        self._muon = Muon(matrices, rate, weight_decay, dtype=dtype)
         self._adamw = adamw
 
     @property

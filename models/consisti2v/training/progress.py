@@ -79,8 +79,12 @@ class HasGroups(Protocol):
         ...
 
 
-def trapezoid_rate(step: int, steps: int, peak: float, warmup_steps: int) -> float:
-    """Returns the rate of `step`: linear warm-up, the peak, in the last third linear to 2 % of it.
+def trapezoid_rate(
+    step: int, steps: int, peak: float, warmup_steps: int, fall: float = 1 / 3
+) -> float:
+    """Returns the rate of `step`: linear warm-up, the peak, in the end linear to 2 % of it.
+
+    `fall` is the share of the steps in which it falls; 0 in a stage that another one follows.
 
     Unlike a cosine it does not depend on `steps` before it falls, so that a run may be given more.
 
@@ -90,10 +94,14 @@ def trapezoid_rate(step: int, steps: int, peak: float, warmup_steps: int) -> flo
     1.0
     >>> round(trapezoid_rate(99, 100, 1.0, 10), 3)
     0.02
+    >>> trapezoid_rate(99, 100, 1.0, 10, fall=0)
+    1.0
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
-    falling = max(steps // 3, 1)
+    falling = int(steps * fall + 1e-9)
+    if not falling:
+        return peak
     left = min((steps - 1 - step) / falling, 1.0)
     return peak * (0.02 + 0.98 * left)
 

@@ -22,6 +22,7 @@ from typing import Any
 import click
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -82,6 +83,8 @@ class UNetTraining:
     batch_size: int = 4
     peak_rate: float = 8e-4  # published: 5e-5, constant, on pretrained weights
     warmup_steps: int = 150  # published: 0
+    fall: float = 1 / 3
+    """Share of the steps, the last ones, in which the rate falls; published: 0."""
     optimizer: str = "adamw"
     """"adamw" as published, or "muon"."""
     weight_decay: float = 1e-2
@@ -194,7 +197,7 @@ def train(
         options: Steps, rates and dropouts.
         config: UNet configuration, the tiny one if None; it gets the channels of the latents and
             the number of frames.
-        initial: Run of a network with fewer layers to grow from.
+        initial: Run, or checkpoint folder, of a network to go on from, which may have fewer layers.
         team: The processes that train together, each on `batch_size` clips; this one if None.
     """
     team = team or Team()
@@ -212,7 +215,9 @@ def train(
     if initial is not None:
         _grow(unet, initial)
     trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = build_optimizer(options.optimizer, unet, options.peak_rate, options.weight_decay)
+    optimizer = build_optimizer(
+        options.optimizer, unet, options.peak_rate, options.weight_decay, bf16=options.bf16
+    )
     ema = Ema(unet, options.ema_decay)
     held = {"model": unet, "optimizer": optimizer, "ema": ema}
     start = load_state(output, held)
@@ -232,7 +237,9 @@ def train(
     for step in range(start, options.steps):
         set_learning_rate(
             optimizer,
-            trapezoid_rate(step, options.steps, options.peak_rate, options.warmup_steps),
+            trapezoid_rate(
+                step, options.steps, options.peak_rate, options.warmup_steps, options.fall
+            ),
         )
         draw = step * team.size + team.rank
         generator = step_generator(options.seed, draw)
@@ -275,8 +282,12 @@ def _open_branches(unet: nn.Module, alpha: float) -> None:
 
 
 def _grow(unet: nn.Module, initial: Path) -> None:
-    """Loads a smaller network; attention layers that it lacks start as the identity."""
-    state = torch.load(initial / "state.pt", map_location="cpu", weights_only=True)["model"]
+    """Loads a smaller or equal network; attention layers that it lacks start as the identity."""
+    weights = initial / "unet" / "diffusion_pytorch_model.safetensors"
+    if weights.is_file():
+        state = load_file(weights)
+    else:
+        state = torch.load(initial / "state.pt", map_location="cpu", weights_only=True)["model"]
     missing, unexpected = unet.load_state_dict(state, strict=False)
     if unexpected:
         raise ValueError(f"{initial} holds {unexpected[0]!r}, which the larger network lacks")
@@ -333,6 +344,12 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(OPTIMIZERS))
 @click.option("--peak-rate", default=8e-4, show_default=True)
 @click.option(
+    "--fall",
+    default=1 / 3,
+    show_default="1/3",
+    help="Share of the steps, the last ones, in which the rate falls.",
+)
+@click.option(
     "--prediction",
     default="epsilon",
     show_default=True,
@@ -358,7 +375,7 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
 @click.option(
     "--initial",
     type=click.Path(path_type=Path, exists=True),
-    help="Run of a smaller UNet to grow from.",
+    help="Run or checkpoint folder whose UNet to go on from; it may have fewer layers.",
 )
 @click.option("--processes", default=1, show_default=True, help="How many train together.")
 @click.option("--rank", default=0, show_default=True, help="Which of them this one is.")
@@ -376,6 +393,7 @@ def main(
     batch_size: int,
     optimizer: str,
     peak_rate: float,
+    fall: float,
     prediction: str,
     size_px: int,
     num_frames: int,
@@ -396,6 +414,7 @@ def main(
         batch_size=batch_size,
         optimizer=optimizer,
         peak_rate=peak_rate,
+        fall=fall,
         prediction=prediction,
         size_px=size_px,
         num_frames=num_frames,

@@ -1,4 +1,4 @@
-"""Muon is Jordan's, in float32; AdamW has the parameters that are no hidden matrices."""
+"""Muon is Jordan's; AdamW has the parameters that are no hidden matrices."""
 
 import pytest
 import torch
@@ -44,9 +44,27 @@ def test_muon_is_that_of_torch():
 
 
 def test_muon_makes_tall_matrices_orthogonal_too():
-    matrix = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(orthogonal(matrix), orthogonal(matrix.T).T)
-    assert torch.linalg.svdvals(orthogonal(matrix)).sub(1).abs().max() < 0.4
+    matrices = torch.randn(3, 40, 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(orthogonal(matrices), orthogonal(matrices.mT).mT)
+    assert torch.linalg.svdvals(orthogonal(matrices)).sub(1).abs().max() < 0.4
+
+
+def test_muon_moves_matrices_of_one_shape_apart_and_in_bf16_alike():
+    torch.manual_seed(0)
+    gradients = [torch.randn(8, 3, 3, 3), torch.randn(8, 27) * 1e-3, torch.randn(27, 8)]
+
+    def moved(count, dtype):
+        matrices = [torch.nn.Parameter(torch.zeros_like(g)) for g in gradients[:count]]
+        for matrix, gradient in zip(matrices, gradients, strict=False):
+            matrix.grad = gradient.clone()
+        Muon(matrices, 0.1, weight_decay=0.0, dtype=dtype).step()
+        return [matrix.detach() for matrix in matrices]
+
+    together = moved(3, torch.float32)
+    torch.testing.assert_close(moved(1, torch.float32)[0], together[0])
+    for exact, rounded in zip(together, moved(3, torch.bfloat16), strict=True):
+        assert rounded.dtype == torch.float32
+        assert (exact - rounded).norm() < 0.06 * exact.norm()
 
 
 def test_an_unknown_optimizer_is_refused():

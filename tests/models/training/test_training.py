@@ -353,6 +353,11 @@ def test_a_longer_trapezoid_differs_only_where_the_rate_falls():
     assert np.all(np.diff(short[60:]) < 0)
 
 
+def test_the_rate_falls_in_no_stage_that_another_one_follows():
+    rates = [trapezoid_rate(step, 90, 1.0, 10, fall=0) for step in range(90)]
+    assert rates[9:] == [1.0] * 81
+
+
 def test_a_share_of_the_timesteps_is_noisier():
     draw = unet_training.drawn_timesteps
     generator = torch.Generator().manual_seed(0)
@@ -439,6 +444,19 @@ def test_a_grown_network_starts_as_the_smaller_one(unet_run, parts):
 
 
 @pytest.mark.slow
+def test_a_training_goes_on_from_a_checkpoint_folder(
+    unet_run, vae_run, text_run, parts, tmp_path
+):
+    export_checkpoint(unet_run, vae_run / "vae", text_run, tmp_path / "checkpoint")
+    options = dataclasses.replace(UNET_OPTIONS, steps=1, peak_rate=0.0)
+    trained = unet_training.train(
+        tmp_path / "run", parts, options, config=UNET, initial=tmp_path / "checkpoint"
+    )
+    average = torch.load(unet_run / "state.pt", weights_only=True)["ema"]["shadow"]
+    for name, tensor in trained.state_dict().items():
+        torch.testing.assert_close(tensor, average[name].half().float(), msg=name)
+
+
 def test_two_processes_train_as_one_with_their_mean_gradient(tmp_path):
     program = (
         "import sys, torch; from pathlib import Path\n"
