@@ -47,7 +47,7 @@ RECIPE: Final[Mapping[str, Any]] = {
     "high_noise_from": 700,
     "strides": (1, 3),
 }
-"""Of the last stage of the tiny checkpoint's successor (`training/README.md`); else defaults."""
+"""As one stage, from nothing, what `training/README.md` does in three; else defaults."""
 
 NETWORKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "full": {},

@@ -100,7 +100,7 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """
     a, b, c = _QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
+    x: torch.Tensor = matrices.mT if tall else matrices
     x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
     for _ in range(_ITERATIONS):
         gram = x @ x.mT

@@ -57,9 +57,10 @@ _log = logging.getLogger(__name__)
 UNET_CONFIG: dict[str, Any] = {
     "sample_size": 16,
     # Three levels: at 4x4 cells the zero padding tells a convolution where it is, and without that
-    # nothing can be moved to a place. Attention to the first frame is cheap below the top level.
+    # nothing can be moved to a place. What is moved there is copied from the first frame by
+    # attention, to the latent only at the top level, where one way up is enough.
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
     "block_out_channels": [64, 128, 128],
     "layers_per_block": 1,
     "attention_head_dim": [2, 4, 4],
