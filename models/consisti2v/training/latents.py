@@ -1,6 +1,6 @@
 """Training clips as latents, each used once.
 
-Drawing and encoding is a seventh of a step at most. With clips that were used sixteen times each
+Drawing and encoding is a fifth of a step at most. With clips that were used sixteen times each
 the network learned them by heart: the predicted clip's error was 0.42 of a still frame's on some
 that it had seen, and 0.51 on others.
 

@@ -47,8 +47,8 @@ def build_optimizer(
 class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum; a convolution is a matrix (out, in * k * k).
 
-    `torch.optim.Muon` takes nothing but matrices and multiplies them in bf16, one at a time, which
-    takes a CPU that has no bf16 a hundred times as long as float32.
+    `torch.optim.Muon` takes nothing but matrices and multiplies them one at a time, in bf16, in
+    which a CPU without bf16 takes a hundred times as long as in float32.
     """
 
     def __init__(

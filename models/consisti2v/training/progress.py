@@ -99,6 +99,7 @@ def trapezoid_rate(
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
+    # Rounded down, but not where a third of the steps is a whole number.
     falling = int(steps * fall + 1e-9)
     if not falling:
         return peak

@@ -22,11 +22,12 @@ from typing import Any
 import click
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from i2vbench.device import has_arithmetic
+from i2vbench.models.consisti2v.checkpoint import read_weights
+from i2vbench.models.consisti2v.stored import load_strictly
 from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips
 from i2vbench.models.consisti2v.training.diffusion import (
     NUM_TIMESTEPS,
@@ -58,7 +59,7 @@ UNET_CONFIG: dict[str, Any] = {
     "sample_size": 16,
     # Three levels: at 4x4 cells the zero padding tells a convolution where it is, and without that
     # nothing can be moved to a place. What is moved there is copied from the first frame by
-    # attention, to the latent only at the top level, where one way up is enough.
+    # attention, to the latent only at the top level: there on the way up alone, for its cost.
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
     "block_out_channels": [64, 128, 128],
@@ -127,6 +128,8 @@ class UNetTraining:
             raise ValueError(f"prediction={self.prediction!r}; accepted: 'epsilon', 'v_prediction'")
         if self.zero_snr and self.prediction != "v_prediction":
             raise ValueError("zero_snr=True needs prediction='v_prediction'")
+        if not 0 <= self.fall <= 1:
+            raise ValueError(f"fall={self.fall}; accepted: 0 to 1")
 
 
 def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator) -> torch.Tensor:
@@ -283,19 +286,24 @@ def _open_branches(unet: nn.Module, alpha: float) -> None:
 
 
 def _grow(unet: nn.Module, initial: Path) -> None:
-    """Loads a smaller or equal network; attention layers that it lacks start as the identity."""
-    weights = initial / "unet" / "diffusion_pytorch_model.safetensors"
-    if weights.is_file():
-        state = load_file(weights)
+    """Loads a smaller or equal network; attention layers that it lacks start as the identity.
+
+    Raises:
+        UserError: If it lacks another layer, or has one that `unet` has not.
+    """
+    if (initial / "unet").is_dir():
+        weights = read_weights(initial / "unet")
     else:
-        state = torch.load(initial / "state.pt", map_location="cpu", weights_only=True)["model"]
-    missing, unexpected = unet.load_state_dict(state, strict=False)
-    if unexpected:
-        raise ValueError(f"{initial} holds {unexpected[0]!r}, which the larger network lacks")
+        weights = torch.load(initial / "state.pt", map_location="cpu", weights_only=True)["model"]
+    load_strictly(unet, weights, where=initial, may_lack=_is_of_attention)
     with torch.no_grad():
         for name, parameter in unet.named_parameters():
-            if name in missing and ".proj_out." in name:
+            if name not in weights and ".proj_out." in name:
                 parameter.zero_()
+
+
+def _is_of_attention(key: str) -> bool:
+    return ".attentions." in key or ".tempo_attns." in key
 
 
 def _normalise_in_float32(unet: nn.Module) -> None:

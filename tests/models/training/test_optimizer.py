@@ -53,16 +53,17 @@ def test_muon_moves_matrices_of_one_shape_apart_and_in_bf16_alike():
     torch.manual_seed(0)
     gradients = [torch.randn(8, 3, 3, 3), torch.randn(8, 27) * 1e-3, torch.randn(27, 8)]
 
-    def moved(count, dtype):
-        matrices = [torch.nn.Parameter(torch.zeros_like(g)) for g in gradients[:count]]
-        for matrix, gradient in zip(matrices, gradients, strict=False):
+    def moved(gradients, dtype=torch.float32):
+        matrices = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+        for matrix, gradient in zip(matrices, gradients, strict=True):
             matrix.grad = gradient.clone()
         Muon(matrices, 0.1, weight_decay=0.0, dtype=dtype).step()
         return [matrix.detach() for matrix in matrices]
 
-    together = moved(3, torch.float32)
-    torch.testing.assert_close(moved(1, torch.float32)[0], together[0])
-    for exact, rounded in zip(together, moved(3, torch.bfloat16), strict=True):
+    together = moved(gradients)
+    for gradient, exact in zip(gradients, together, strict=True):
+        torch.testing.assert_close(moved([gradient])[0], exact)
+    for exact, rounded in zip(together, moved(gradients, torch.bfloat16), strict=True):
         assert rounded.dtype == torch.float32
         assert (exact - rounded).norm() < 0.06 * exact.norm()
 

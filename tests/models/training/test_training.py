@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from i2vbench.errors import UserError
 from i2vbench.models.consisti2v.adapter import TINY_FOLDER
 from i2vbench.models.consisti2v.training import clip as clip_training
 from i2vbench.models.consisti2v.training import text as text_training
@@ -354,11 +355,7 @@ def test_a_longer_trapezoid_differs_only_where_the_rate_falls():
     assert short[:60] == long[:60]
     assert short[-1] == long[-1] == pytest.approx(0.02)
     assert np.all(np.diff(short[60:]) < 0)
-
-
-def test_the_rate_falls_in_no_stage_that_another_one_follows():
-    rates = [trapezoid_rate(step, 90, 1.0, 10, fall=0) for step in range(90)]
-    assert rates[9:] == [1.0] * 81
+    assert {trapezoid_rate(step, 90, 1.0, 10, fall=0) for step in range(10, 90)} == {1.0}
 
 
 def test_a_share_of_the_timesteps_is_noisier():
@@ -416,9 +413,11 @@ def test_the_rate_warms_up_and_falls():
     assert rates[-1] == pytest.approx(0.02)
 
 
-def test_an_unknown_prediction_is_refused():
+def test_options_out_of_range_are_refused():
     with pytest.raises(ValueError, match="prediction='sample'"):
         unet_training.UNetTraining(prediction="sample")
+    with pytest.raises(ValueError, match=r"fall=1.5; accepted: 0 to 1"):
+        unet_training.UNetTraining(fall=1.5)
 
 
 def test_velocity_gives_the_clip_back():
@@ -446,6 +445,15 @@ def test_a_grown_network_starts_as_the_smaller_one(unet_run, parts):
         assert torch.allclose(small(*inputs, **condition), grown(*inputs, **condition), atol=1e-5)
 
 
+def test_a_training_does_not_go_on_from_a_network_with_holes(tmp_path):
+    whole = ConsistI2VUNet.from_config(UNET)
+    holed = torch.nn.Module()
+    holed.state_dict = lambda: {k: v for k, v in whole.state_dict().items() if k != "conv_in.bias"}
+    save_state(tmp_path / "holed", 1, {"model": holed})
+    with pytest.raises(UserError, match=r"lacks 'conv_in\.bias'"):
+        unet_training._grow(whole, tmp_path / "holed")
+
+
 def test_a_training_goes_on_from_a_checkpoint_folder(unet_run, vae_run, text_run, parts, tmp_path):
     export_checkpoint(unet_run, vae_run / "vae", text_run, tmp_path / "checkpoint")
     options = dataclasses.replace(UNET_OPTIONS, steps=1, peak_rate=0.0)
@@ -458,7 +466,7 @@ def test_a_training_goes_on_from_a_checkpoint_folder(unet_run, vae_run, text_run
 
 
 def test_the_weights_to_start_from_are_those_of_the_present_network():
-    """Of today's configuration, or `_grow` would quietly begin some layers anew."""
+    """Of today's configuration, or some attention layers would begin anew without a word."""
     start = Path(__file__).parents[3] / "weights" / "tiny-start"
     stored = load_file(start / "unet" / "diffusion_pytorch_model.safetensors")
     config = json.loads((start / "unet" / "config.json").read_text())
