@@ -29,6 +29,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torchvision.transforms.functional import to_tensor
 
 from i2vbench.clip import Clip
+from i2vbench.device import has_arithmetic
 from i2vbench.metric import Extractor
 from i2vbench.metrics.features import clip_vit, i3d, inception
 from i2vbench.metrics.features.clip_vit import CLIPExtractor
@@ -97,9 +98,15 @@ def least_seconds(task: Task) -> dict[str, float]:
     return {clock: min(each[clock] for each in rounds) for clock in CLOCKS}
 
 
+def precisions() -> tuple[str, ...]:
+    """Those that this CPU multiplies; the others would take minutes to show that it does not."""
+    return tuple(dtype for dtype in ("fp32", "bf16") if has_arithmetic(dtype))
+
+
 def peaks() -> Found:
-    """The peak in both precisions."""
-    return {str(dtype): peak_tflops(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    """The peak in each precision."""
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    return {dtype: peak_tflops(kinds[dtype]) for dtype in precisions()}
 
 
 def error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -121,12 +128,12 @@ def weights_of(module: ModuleType, state: dict[str, torch.Tensor]) -> Iterator[P
 
 
 def ways(kind: type[Extractor]) -> dict[str, Extractor]:
-    """The extractor in each precision and backend that is here."""
+    """The extractor in each of the precisions and backends that are here."""
     backends = ("torch", "openvino") if find_spec("openvino") else ("torch",)
     return {
         f"ours {backend} {dtype}": kind(dtype=dtype, backend=backend)
         for backend in backends
-        for dtype in ("fp32", "bf16")
+        for dtype in precisions()
     }
 
 

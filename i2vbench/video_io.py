@@ -252,7 +252,7 @@ class _Reading:
         self.times_s.append(frame.time)
         if self.keep is not None and self.num_frames - 1 not in self.keep:
             return
-        picture = np.asarray(self.convert(frame).to_ndarray(), dtype=np.uint8)
+        picture = _pixels(self.convert(frame))
         if self.pictures is not None and picture.shape != self.pictures.shape[1:]:
             raise UnreadableClipError(
                 f"{self.path}: frame {self.num_frames - 1} is {_size(picture)}, "
@@ -300,6 +300,13 @@ class _Reading:
         if span > 0:
             return steps / span
         raise UnreadableClipError(f"{self.path}: states no frame rate")
+
+
+def _pixels(frame: av.VideoFrame) -> Frames:
+    """The memory of an RGB frame itself; PyAV's ``to_ndarray`` would copy it."""
+    (plane,) = frame.planes
+    lines = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
+    return lines[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
 def _size(picture: Frames) -> str:

@@ -24,7 +24,16 @@ import torch
 from i2vbench.metric import Example, SetMetric
 from i2vbench.statistics import percentile_interval, resample_counts
 
-from .feature_set import EPSILON, Array, FeatureSet, Normal, as_array, check_finite, factorise
+from .feature_set import (
+    EPSILON,
+    Array,
+    FeatureSet,
+    Normal,
+    as_array,
+    check_finite,
+    factorise,
+    overlap,
+)
 from .frechet_linear import normal_interval, standard_error
 from .frechet_resampling import resampled_distances
 
@@ -97,9 +106,9 @@ def _distance(first: Normal, second: Normal) -> float:
             f"{first.mean.size} and {second.mean.size}"
         )
     offset = float(np.square(first.mean - second.mean).sum())
-    overlap = nuclear_norm(first.factor @ second.factor.T)
+    shared = nuclear_norm(overlap(first, second))
     # Rounding may leave a tiny negative number where the sets are equal.
-    return max(0.0, offset + first.variance + second.variance - 2.0 * overlap)
+    return max(0.0, offset + first.variance + second.variance - 2.0 * shared)
 
 
 def nuclear_norm(matrix: Array) -> float:
@@ -130,7 +139,7 @@ def _eigenvalues(symmetric: Array) -> Array:
 
 
 def _normal_of(which: str, mu_D: object, sigma_DD: object) -> Normal:
-    mean_D, covariance_DD = as_array(mu_D), as_array(sigma_DD)
+    mean_D, covariance_DD = as_array(mu_D), as_array(sigma_DD, copy=False)
     if mean_D.ndim != 1 or covariance_DD.shape != (mean_D.size, mean_D.size):
         raise ValueError(
             f"mu{which} and sigma{which} must be (D,) and (D, D), "
@@ -138,16 +147,24 @@ def _normal_of(which: str, mu_D: object, sigma_DD: object) -> Normal:
         )
     for name, array in ((f"mu{which}", mean_D), (f"sigma{which}", covariance_DD)):
         check_finite(name, array)
-    if not np.allclose(
-        covariance_DD, covariance_DD.T, rtol=1e-6, atol=1e-9 * _scale(covariance_DD)
-    ):
-        raise ValueError(f"sigma{which} is not symmetric: it is no covariance")
-    symmetric_DD = (covariance_DD + covariance_DD.T) / 2
-    return Normal(mean=mean_D, factor=factorise(symmetric_DD, f"sigma{which}"))
+    return Normal(
+        mean=mean_D, factor=factorise(_symmetric(f"sigma{which}", covariance_DD), f"sigma{which}")
+    )
 
 
-def _scale(matrix: Array) -> float:
-    return float(np.abs(matrix).max(initial=0.0))
+def _symmetric(name: str, matrix: Array) -> Array:
+    """``matrix`` without the asymmetry that rounding leaves; most have none, which is cheap to see.
+
+    Raises:
+        ValueError: there is more of it than rounding leaves.
+    """
+    as_tensor = torch.from_numpy(matrix)
+    if torch.equal(as_tensor, as_tensor.T):
+        return matrix
+    scale = float(np.abs(matrix).max())
+    if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-9 * scale):
+        raise ValueError(f"{name} is not symmetric: it is no covariance")
+    return (matrix + matrix.T) / 2
 
 
 class FrechetMetric(SetMetric):

@@ -20,7 +20,7 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
-from .feature_set import Array, Normal
+from .feature_set import Array, Normal, overlap
 
 
 def standard_error(clips: Iterable[Array], generated: Normal, reference: Normal) -> float:
@@ -57,8 +57,8 @@ def normal_interval(value: float, error: float, confidence: float) -> tuple[floa
 
 def _half_transport(generated: Normal, reference: Normal) -> Array:
     """B (D, K) with B Bᵀ = T on the directions that the generated set has."""
-    overlap = generated.factor @ reference.factor.T
-    squares, vectors = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(overlap @ overlap.T)))
+    shared = overlap(generated, reference)
+    squares, vectors = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy(shared @ shared.T)))
     scaled_KK = torch.from_numpy(vectors * np.maximum(squares, 0.0) ** 0.25)
     factor_KD = torch.from_numpy(generated.factor)
     # The rows of a factor of less than full rank are orthogonal: their Gram matrix is harmless.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2vbench.metrics.feature_set import FeatureSet, factorise
+from i2vbench.metrics.feature_set import FeatureSet, Normal, factorise, overlap
 from i2vbench.metrics.frechet import (
     frechet_distance,
     frechet_distance_from_moments,
@@ -190,6 +190,31 @@ def test_factorise_drops_what_is_rounding():
     assert np.allclose(factor.T @ factor, np.cov(rows.T), atol=1e-12)
     assert factorise(np.cov(rows_x(40, 12).T)).shape == (12, 12)
     assert factorise(np.diag([1.0, 0.0, 1e-12])).shape == (2, 3)  # small is not rounding
+
+
+@pytest.mark.parametrize(
+    ("rows", "other_rows"), [(600, 600), (600, 300), (40, 600), (600, 0), (3, 2)]
+)
+def test_overlap_leaves_out_nothing_but_zeros(rows, other_rows):
+    """Triangular factors (600 rows), those of less rank (fewer), and none at all."""
+    rng = np.random.default_rng(3)
+    first, second = (
+        np.triu(rng.normal(size=(600, 600)))[600 - num :]
+        if num > 3
+        else rng.normal(size=(num, 600))
+        for num in (rows, other_rows)
+    )
+    first[:2] = 0.0
+    found = overlap(*(Normal(mean=np.zeros(600), factor=each) for each in (first, second)))
+    assert found.shape == (rows, other_rows)
+    assert np.allclose(found, first @ second.T, rtol=0, atol=1e-12)
+
+
+def test_asymmetry_of_rounding_is_no_reason_to_refuse():
+    x, y = rows_x(40, 12), rows_y(30, 12)
+    moments = (x.mean(0), np.cov(x.T), y.mean(0), np.cov(y.T))
+    moments[1][3, 7] *= 1 + 1e-12
+    assert frechet_distance_from_moments(*moments) == pytest.approx(8.90401650375081206, rel=1e-9)
 
 
 def filled(parts):
