@@ -305,8 +305,8 @@ class _Reading:
 def _pixels(frame: av.VideoFrame) -> Frames:
     """The memory of an RGB frame itself; PyAV's ``to_ndarray`` would copy it."""
     (plane,) = frame.planes
-    lines = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
-    return lines[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
+    lines: Frames = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return lines[: frame.height, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
 def _size(picture: Frames) -> str:
