@@ -226,14 +226,14 @@ def checked_rows(name: str, rows_ND: object, num_features: int | None) -> Array:
     return rows
 
 
-def as_array(values: object, *, copy: bool = True) -> Array:
+def as_array(values: object) -> Array:
     """float64; a tensor may be on any device and part of a graph.
 
-    A copy, since sets keep their rows; where nothing is kept it need not be.
+    A copy: rows are kept, and torch takes no array that runs backwards or may not be written.
     """
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
-    return np.array(values, dtype=np.float64) if copy else np.asarray(values, dtype=np.float64)
+    return np.array(values, dtype=np.float64, order="C")
 
 
 def check_finite(name: str, array: Array) -> None:

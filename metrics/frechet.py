@@ -139,7 +139,7 @@ def _eigenvalues(symmetric: Array) -> Array:
 
 
 def _normal_of(which: str, mu_D: object, sigma_DD: object) -> Normal:
-    mean_D, covariance_DD = as_array(mu_D), as_array(sigma_DD, copy=False)
+    mean_D, covariance_DD = as_array(mu_D), as_array(sigma_DD)
     if mean_D.ndim != 1 or covariance_DD.shape != (mean_D.size, mean_D.size):
         raise ValueError(
             f"mu{which} and sigma{which} must be (D,) and (D, D), "

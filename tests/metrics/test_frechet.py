@@ -217,6 +217,16 @@ def test_asymmetry_of_rounding_is_no_reason_to_refuse():
     assert frechet_distance_from_moments(*moments) == pytest.approx(8.90401650375081206, rel=1e-9)
 
 
+def test_moments_may_run_backwards_and_be_read_only():
+    x, y = rows_x(40, 12), rows_y(30, 12)
+    moments = [x.mean(0), np.cov(x.T), y.mean(0), np.cov(y.T)]
+    for each in moments:
+        each.flags.writeable = False
+    backwards = [np.flip(each) for each in moments]
+    expected = frechet_distance_from_moments(*moments)
+    assert frechet_distance_from_moments(*backwards) == pytest.approx(expected, rel=1e-12)
+
+
 def filled(parts):
     made = FeatureSet("test")
     for part in parts:
