@@ -99,8 +99,14 @@ def least_seconds(task: Task) -> dict[str, float]:
 
 
 def precisions() -> tuple[str, ...]:
-    """Those that this CPU multiplies; the others would take minutes to show that it does not."""
+    """Those that this CPU multiplies: scoring refuses the others."""
     return tuple(dtype for dtype in ("fp32", "bf16") if has_arithmetic(dtype))
+
+
+def modes() -> list[tuple[str, str]]:
+    """Backends and precisions that are here."""
+    backends = ("torch", "openvino") if find_spec("openvino") else ("torch",)
+    return [(backend, dtype) for backend in backends for dtype in precisions()]
 
 
 def peaks() -> Found:
@@ -128,12 +134,9 @@ def weights_of(module: ModuleType, state: dict[str, torch.Tensor]) -> Iterator[P
 
 
 def ways(kind: type[Extractor]) -> dict[str, Extractor]:
-    """The extractor in each of the precisions and backends that are here."""
-    backends = ("torch", "openvino") if find_spec("openvino") else ("torch",)
+    """The extractor in each mode."""
     return {
-        f"ours {backend} {dtype}": kind(dtype=dtype, backend=backend)
-        for backend in backends
-        for dtype in precisions()
+        f"ours {backend} {dtype}": kind(dtype=dtype, backend=backend) for backend, dtype in modes()
     }
 
 

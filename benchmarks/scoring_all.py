@@ -15,7 +15,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,6 +34,7 @@ from benchmarks.scoring import (
     i3d_state,
     inception_state,
     interleave,
+    modes,
     open_clip_b32,
     peaks,
     pytorch_fid,
@@ -231,9 +231,8 @@ def compare(num_clips: int, runs: int) -> Found:
             )
             ours = OurScores(folder)
             tasks: dict[str, Task] = {"peers": peers.scores}
-            for backend in ("torch", "openvino") if find_spec("openvino") else ("torch",):
-                for dtype in ("fp32", "bf16"):
-                    tasks[f"ours {backend} {dtype}"] = lambda b=backend, d=dtype: ours.scores(b, d)
+            for backend, dtype in modes():
+                tasks[f"ours {backend} {dtype}"] = lambda b=backend, d=dtype: ours.scores(b, d)
             scores = {key: task() for key, task in tasks.items()}
             return {**interleave(tasks, runs), "scores": scores, "peers_seconds": peers.seconds}
 

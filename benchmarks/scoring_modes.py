@@ -13,11 +13,11 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.scoring import modes
 from i2vbench.clip import Clip, Geometry
 from i2vbench.generation import carry_out, plan_run
 from i2vbench.model import Card, Model, Request
@@ -56,19 +56,17 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=32)
     given = parser.parse_args()
     suite = load_suite("playground")
-    backends = ("torch", "openvino") if find_spec("openvino") else ("torch",)
     with tempfile.TemporaryDirectory() as folder:
         model = Blend()
         plan = plan_run(suite, model.geometry, num_takes=1, limit=given.clips)
         run = carry_out(model, plan, Path(folder), SilentProgress())
         card: Card = model.describe()
-        for backend in backends:
-            for dtype in ("fp32", "bf16"):
-                started = time.perf_counter()
-                results = score_run(run, plan, card, metrics=METRICS, backend=backend, dtype=dtype)
-                scores = {score.metric: score.value for score in results.scores}
-                seconds = time.perf_counter() - started
-                print(json.dumps({"mode": f"{backend} {dtype}", "seconds": seconds, **scores}))
+        for backend, dtype in modes():
+            started = time.perf_counter()
+            results = score_run(run, plan, card, metrics=METRICS, backend=backend, dtype=dtype)
+            scores = {score.metric: score.value for score in results.scores}
+            seconds = time.perf_counter() - started
+            print(json.dumps({"mode": f"{backend} {dtype}", "seconds": seconds, **scores}))
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ class _Reading:
         self.times_s.append(frame.time)
         if self.keep is not None and self.num_frames - 1 not in self.keep:
             return
-        picture = _pixels(self.convert(frame))
+        picture = np.asarray(self.convert(frame).to_ndarray(), dtype=np.uint8)
         if self.pictures is not None and picture.shape != self.pictures.shape[1:]:
             raise UnreadableClipError(
                 f"{self.path}: frame {self.num_frames - 1} is {_size(picture)}, "
@@ -300,13 +300,6 @@ class _Reading:
         if span > 0:
             return steps / span
         raise UnreadableClipError(f"{self.path}: states no frame rate")
-
-
-def _pixels(frame: av.VideoFrame) -> Frames:
-    """The memory of an RGB frame itself; PyAV's ``to_ndarray`` would copy it."""
-    (plane,) = frame.planes
-    lines: Frames = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    return lines[: frame.height, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
 def _size(picture: Frames) -> str:

