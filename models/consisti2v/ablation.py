@@ -32,7 +32,8 @@ from i2vbench.suites import load_suite
 from .adapter import TINY_FOLDER
 from .sampling import SAMPLING_FILE
 from .training.export import export_checkpoint
-from .training.unet import UNET_CONFIG, UNetTraining, load_parts, train
+from .training.tiny_recipe import UNET_CONFIG, UNetTraining
+from .training.unet import load_parts, train
 
 _log = logging.getLogger(__name__)
 RESULT_FILE: Final = "ablation.json"

@@ -69,7 +69,7 @@ def render(
         time = frame_time(index, frame_stride)
         frame = _view_background(canvas, scene.view(time), size, unit)
         for shape, skin in zip(reversed(scene.shapes), reversed(skins), strict=True):
-            _draw_shape(frame, shape, skin, _on_screen(shape.pose(time), scene.view(time)), unit)
+            _draw_shape(frame, shape, skin, on_screen(shape.pose(time), scene.view(time)), unit)
         video[index] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     return video
 
@@ -114,7 +114,8 @@ def _regular(corners: int, radius: float, phase: float) -> npt.NDArray[np.float6
     return radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
 
-def _on_screen(pose: Pose, view: tuple[float, float, float]) -> Pose:
+def on_screen(pose: Pose, view: tuple[float, float, float]) -> Pose:
+    """Returns the pose in the frame of one in the world, seen by `Scene.view`."""
     x, y, zoom = view
     return Pose(
         x=(pose.x - x) * zoom, y=(pose.y - y) * zoom, radius=pose.radius * zoom, angle=pose.angle

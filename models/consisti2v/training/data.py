@@ -16,12 +16,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from i2vbench.suites.playground.captions import NUM_PHRASINGS, caption
+from i2vbench.suites.playground.flow import backward_flow
 from i2vbench.suites.playground.rendering import render
-from i2vbench.suites.playground.scenes import scene_from_seed
+from i2vbench.suites.playground.scenes import Scene, scene_from_seed
 from i2vbench.suites.playground.seeds import TRAIN_SEED_START
 
 STRIDES = (1, 5)
 """Published range of the frame stride, both ends included."""
+
+
+_PLACES = 8
+"""Of a window in a scene, along each side, besides the first."""
 
 
 class SceneFrames(Dataset[torch.Tensor]):
@@ -83,19 +88,49 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
         *,
         first_seed: int = TRAIN_SEED_START,
         strides: tuple[int, int] = STRIDES,
+        scene_sides: int = 1,
     ) -> None:
+        """With `scene_sides`, windows of scenes that are so many times as large."""
         self._num_frames = num_frames
         self._size_px = size_px
         self._first_seed = first_seed
         self._strides = strides
+        self._scene_sides = scene_sides
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, str, int]:
+        scene, stride, rng = self._drawn(index)
+        side = self._size_px * self._scene_sides
+        video = render(scene, self._num_frames, side, side, float(stride))
+        text = caption(scene, int(rng.integers(NUM_PHRASINGS * 16)))
+        frames = torch.from_numpy(self._window(video, index)).permute(0, 3, 1, 2).contiguous()
+        return frames, text, stride
+
+    def flow(self, index: int, cells: int) -> torch.Tensor:
+        """Returns where clip `index` comes from in its first frame, (T, 2, cells, cells) float32.
+
+        In sides of the frame, as `backward_flow` has it.
+        """
+        scene, stride, _ = self._drawn(index)
+        side = cells * self._scene_sides
+        flow_THW2 = backward_flow(scene, self._num_frames, side, side, float(stride))
+        flow_THW2 = self._window(flow_THW2, index) * self._scene_sides
+        return torch.from_numpy(flow_THW2).permute(0, 3, 1, 2)
+
+    def _window(self, frames_THWC: np.ndarray, index: int) -> np.ndarray:
+        """Returns the part of the scene's frames, or of fields over them, that a clip shows."""
+        if self._scene_sides == 1:
+            return frames_THWC
+        rng = np.random.Generator(np.random.PCG64((index, 4)))
+        side = frames_THWC.shape[1] // self._scene_sides
+        # On whole cells of the latents, in which fields are given.
+        places = side * (self._scene_sides - 1) // _PLACES
+        top, left = (int(rng.integers(_PLACES + 1)) * places for _ in range(2))
+        return frames_THWC[:, top : top + side, left : left + side]
+
+    def _drawn(self, index: int) -> tuple[Scene, int, np.random.Generator]:
         rng = np.random.Generator(np.random.PCG64((index, 2)))
         scene = scene_from_seed(self._first_seed + index)
-        stride = int(rng.integers(self._strides[0], self._strides[1] + 1))
-        video = render(scene, self._num_frames, self._size_px, self._size_px, float(stride))
-        text = caption(scene, int(rng.integers(NUM_PHRASINGS * 16)))
-        return torch.from_numpy(video).permute(0, 3, 1, 2).contiguous(), text, stride
+        return scene, int(rng.integers(self._strides[0], self._strides[1] + 1)), rng
 
 
 class SceneFramePairs:

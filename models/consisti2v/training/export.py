@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from i2vbench.models.consisti2v.saving import MODEL_INDEX
 from i2vbench.models.consisti2v.training.diffusion import BETAS, NUM_TIMESTEPS, SCHEDULER_FILE
+from i2vbench.models.consisti2v.training.latents import silence_posterior
 
 SCHEDULER_CONFIG: dict[str, Any] = {
     "_class_name": "DDIMScheduler",
@@ -29,7 +30,9 @@ SCHEDULER_CONFIG: dict[str, Any] = {
 }
 
 
-def export_checkpoint(unet_run: Path, vae: Path, text: Path, output: Path) -> None:
+def export_checkpoint(
+    unet_run: Path, vae: Path, text: Path, output: Path, *, silent_posterior: bool = False
+) -> None:
     """Writes `model_index.json` and the five parts into `output`; other files there stay.
 
     Args:
@@ -37,6 +40,7 @@ def export_checkpoint(unet_run: Path, vae: Path, text: Path, output: Path) -> No
         vae: Diffusers folder of the autoencoder.
         text: Output of the CLIP training.
         output: Checkpoint folder.
+        silent_posterior: Whether the UNet was trained on latents without noise.
     """
     output.mkdir(parents=True, exist_ok=True)
     _write_json(
@@ -62,9 +66,10 @@ def export_checkpoint(unet_run: Path, vae: Path, text: Path, output: Path) -> No
         output / "unet" / "diffusion_pytorch_model.safetensors",
         metadata={"format": "pt"},
     )
-    AutoencoderKL.from_pretrained(vae).half().save_pretrained(
-        output / "vae", safe_serialization=True
-    )
+    autoencoder = AutoencoderKL.from_pretrained(vae)
+    if silent_posterior:
+        silence_posterior(autoencoder)
+    autoencoder.half().save_pretrained(output / "vae", safe_serialization=True)
     for part in ("text_encoder", "tokenizer"):
         shutil.copytree(text / part, output / part, dirs_exist_ok=True)
     _drop_local_paths(output)
@@ -107,11 +112,14 @@ def _write_json(path: Path, value: object) -> None:
     help="Run of the CLIP training.",
 )
 @click.option(
+    "--silent-posterior", is_flag=True, help="The UNet was trained on latents without noise."
+)
+@click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="Checkpoint folder to write."
 )
-def main(unet: Path, vae: Path, text: Path, output: Path) -> None:
+def main(unet: Path, vae: Path, text: Path, silent_posterior: bool, output: Path) -> None:
     """Writes the checkpoint folder."""
-    export_checkpoint(unet, vae, text, output)
+    export_checkpoint(unet, vae, text, output, silent_posterior=silent_posterior)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from i2vbench.models.consisti2v.training.data import SceneClips, to_unit_range
 
 FRAMES_TOGETHER = 16
 """In one pass of the encoder: more no longer fit the cache."""
+_SMALL_NOISE = 0.2
+_SILENT_LOG_VARIANCE = -30.0
 
 
 class LatentBatch(NamedTuple):
@@ -46,6 +48,24 @@ class FrozenParts:
         return self.text_encoder(tokenize(self.tokenizer, texts)).last_hidden_state.float()  # type: ignore[no-any-return]
 
     @torch.no_grad()
+    def pixel_weights(self, frames_NCHW: torch.Tensor) -> torch.Tensor:
+        """Returns what an error in each latent channel does to the pixels, squared, (C,); mean 1.
+
+        Args:
+            frames_NCHW: What to measure it on, uint8.
+        """
+        latents = self.vae.encode(to_unit_range(frames_NCHW)).latent_dist.mean
+        clean = self.vae.decode(latents).sample
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+        noise *= _SMALL_NOISE / float(self.vae.config.scaling_factor)
+        weights = torch.empty(latents.shape[1])
+        for channel in range(len(weights)):
+            disturbed = latents.clone()
+            disturbed[:, channel] += noise[:, channel]
+            weights[channel] = (self.vae.decode(disturbed).sample - clean).square().mean()
+        return weights / weights.mean()
+
+    @torch.no_grad()
     def encode_clips(self, frames_BTCHW: torch.Tensor, *, bf16: bool) -> torch.Tensor:
         """Returns mean and deviation of the posterior, (B, 2, C, T, H, W) float32, unscaled."""
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -53,6 +73,18 @@ class FrozenParts:
         moments_NSCHW = torch.stack([posterior.mean, posterior.std], 1).float()
         moments_BTSCHW: torch.Tensor = moments_NSCHW.unflatten(0, frames_BTCHW.shape[:2])
         return moments_BTSCHW.permute(0, 2, 3, 1, 4, 5)
+
+
+@torch.no_grad()
+def silence_posterior(vae: AutoencoderKL) -> None:
+    """Makes samples of the posterior equal to its mean.
+
+    A channel that the autoencoder does not use is noise of unit deviation, which a UNet would be
+    asked to predict.
+    """
+    channels = vae.config.latent_channels
+    vae.quant_conv.weight[channels:] = 0.0
+    vae.quant_conv.bias[channels:] = _SILENT_LOG_VARIANCE
 
 
 def latent_batch(

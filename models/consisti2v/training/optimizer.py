@@ -7,6 +7,7 @@ network that starts from nothing learns with it in about half the steps.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -22,24 +23,31 @@ _OUTER = ("conv_in.", "conv_out.", "time_embedding.", "frame_stride_embedding.")
 
 
 def build_optimizer(
-    name: str, network: nn.Module, rate: float, weight_decay: float, *, bf16: bool = False
+    name: str,
+    network: nn.Module,
+    rate: float,
+    weight_decay: float,
+    *,
+    bf16: bool = False,
+    also: Iterable[nn.Parameter] = (),
 ) -> torch.optim.Optimizer | MatricesByMuon:
     """Returns the optimizer `name` over all parameters of `network` that are trained.
 
-    With `bf16` Muon multiplies its matrices in it; the parameters stay in float32.
+    With `bf16` Muon multiplies its matrices in it; the parameters stay in float32. Those of `also`
+    are trained beside them, by AdamW.
 
     Raises:
         ValueError: If the name is unknown.
     """
     named = [(key, value) for key, value in network.named_parameters() if value.requires_grad]
     if name == "adamw":
-        return _adamw([value for _, value in named], rate, weight_decay)
+        return _adamw([*(value for _, value in named), *also], rate, weight_decay)
     if name == "muon":
         inner = [v for k, v in named if v.ndim >= 2 and not k.startswith(_OUTER)]
         chosen = {id(value) for value in inner}
         rest = [value for _, value in named if id(value) not in chosen]
         dtype = torch.bfloat16 if bf16 else torch.float32
-        adamw = _adamw(rest, rate, weight_decay)
+        adamw = _adamw([*rest, *also], rate, weight_decay)
         return MatricesByMuon(inner, adamw, rate, weight_decay, dtype=dtype)
     raise ValueError(f"optimizer={name!r}; accepted: {', '.join(map(repr, OPTIMIZERS))}")
 

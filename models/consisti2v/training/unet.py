@@ -15,7 +15,6 @@ import json
 import logging
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from diffusers import AutoencoderKL
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from i2vbench.device import has_arithmetic
 from i2vbench.models.consisti2v.checkpoint import read_weights
 from i2vbench.models.consisti2v.stored import load_strictly
 from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips
@@ -38,7 +36,13 @@ from i2vbench.models.consisti2v.training.diffusion import (
     predicted_and_target,
     sampling_values,
 )
-from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, latent_batch
+from i2vbench.models.consisti2v.training.flow import FlowHead
+from i2vbench.models.consisti2v.training.latents import (
+    FrozenParts,
+    LatentBatch,
+    latent_batch,
+    silence_posterior,
+)
 from i2vbench.models.consisti2v.training.optimizer import OPTIMIZERS, build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
 from i2vbench.models.consisti2v.training.progress import (
@@ -50,86 +54,13 @@ from i2vbench.models.consisti2v.training.progress import (
     step_generator,
     trapezoid_rate,
 )
+from i2vbench.models.consisti2v.training.tiny_recipe import UNET_CONFIG, UNetTraining
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
 from i2vbench.suites.playground.seeds import TRAIN_SEED_START
 
 _log = logging.getLogger(__name__)
 
-UNET_CONFIG: dict[str, Any] = {
-    "sample_size": 16,
-    # Three levels: at 4x4 cells the zero padding tells a convolution where it is, and without that
-    # nothing can be moved to a place. What is moved there is copied from the first frame by
-    # attention, to the latent only at the top level: there on the way up alone, for its cost.
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
-    "block_out_channels": [64, 128, 128],
-    "layers_per_block": 1,
-    "attention_head_dim": [2, 4, 4],
-    "cross_attention_dim": 128,
-    "norm_num_groups": 16,
-    "use_temporal": True,
-    "n_temp_heads": 4,
-    "first_frame_condition_mode": "concat",
-    "augment_temporal_attention": True,
-    "temp_pos_embedding": "rotary",
-    "use_frame_stride_condition": True,
-}
 _SCENES_PER_SEED = 10_000_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UNetTraining:
-    """Options of the UNet's training; the comments name the published values that differ."""
-
-    steps: int = 4500
-    batch_size: int = 4
-    peak_rate: float = 8e-4  # published: 5e-5, constant, on pretrained weights
-    warmup_steps: int = 150  # published: 0
-    fall: float = 1 / 3
-    """Share of the steps, the last ones, in which the rate falls; published: 0."""
-    optimizer: str = "adamw"
-    """"adamw" as published, or "muon"."""
-    weight_decay: float = 1e-2
-    max_grad_norm: float = 0.5
-    ema_decay: float = 0.998  # published: no EMA
-    text_dropout: float = 0.1
-    image_dropout: float = 0.1
-    noise_alpha: float = 1.0
-    """Share of noise that frames have in common: alpha^2 / (1 + alpha^2)."""
-    initial_alpha: float = 0.5  # published: 1
-    prediction: str = "epsilon"
-    """What is predicted: "epsilon" as published, or "v_prediction" (arXiv:2202.00512).
-
-    At high noise an epsilon network has to return its input to three digits before the first frame
-    makes a difference; a network of this size does not get there and its frames drift in colour.
-    Velocity at high noise is the negative of the clip itself, which attention can copy from the
-    first frame.
-    """
-    zero_snr: bool = False
-    """The last timestep holds no signal (arXiv:2305.08891); asks for "v_prediction".
-
-    The published schedule leaves some, in which a network sees whether a clip moves; sampling
-    starts from noise, in which nothing moves, and a network that looks there lets clips stand.
-    """
-    high_noise_share: float = 0.0
-    """Share of the clips whose timestep is `high_noise_from` or more; the rest's is uniform."""
-    high_noise_from: int = 600
-    strides: tuple[int, int] = STRIDES
-    """Range of the frame stride, both ends included."""
-    size_px: int = 64
-    num_frames: int = 16
-    seed: int = 0
-    save_every: int = 100
-    bf16: bool = field(default_factory=lambda: has_arithmetic("bf16"))
-    """Where the CPU multiplies it; float32 is ten and more times as quick where it does not."""
-
-    def __post_init__(self) -> None:
-        if self.prediction not in ("epsilon", "v_prediction"):
-            raise ValueError(f"prediction={self.prediction!r}; accepted: 'epsilon', 'v_prediction'")
-        if self.zero_snr and self.prediction != "v_prediction":
-            raise ValueError("zero_snr=True needs prediction='v_prediction'")
-        if not 0 <= self.fall <= 1:
-            raise ValueError(f"fall={self.fall}; accepted: 0 to 1")
 
 
 def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator) -> torch.Tensor:
@@ -157,8 +88,15 @@ def diffusion_loss(
     schedule: NoiseSchedule,
     options: UNetTraining,
     generator: torch.Generator,
+    *,
+    weights_C: torch.Tensor | None = None,
+    flow: tuple[FlowHead, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Returns the loss of each clip, (B,)."""
+    """Returns the loss of each clip, (B,).
+
+    `weights_C` are those of the latent channels, all 1 if None; `flow` is the layer that reads the
+    flow from `unet`, and what it should read.
+    """
     latents_BCTHW, text_BLD, stride_B = batch
     size = len(latents_BCTHW)
     noise_BCTHW = mixed_noise(tuple(latents_BCTHW.shape), options.noise_alpha, generator)
@@ -181,7 +119,15 @@ def diffusion_loss(
             schedule,
             prediction=options.prediction,
         )
-    return losses_per_clip(predicted, target)
+    if weights_C is not None:
+        root_C111 = weights_C.sqrt()[:, None, None, None]
+        predicted, target = predicted.float() * root_C111, target * root_C111
+    losses_B = losses_per_clip(predicted, target)
+    if flow is not None:
+        head, flow_BT2HW = flow
+        told_B = ~(draws.no_text_B | draws.no_image_B)
+        losses_B = losses_B + options.flow_weight * told_B * head.losses_per_clip(flow_BT2HW)
+    return losses_B
 
 
 def train(
@@ -218,12 +164,21 @@ def train(
     _normalise_in_float32(unet)
     if initial is not None:
         _grow(unet, initial)
-    trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    head = FlowHead(unet) if options.flow_weight else None
+    read = [] if head is None else list(head.parameters())
+    trained = [*(parameter for parameter in unet.parameters() if parameter.requires_grad), *read]
     optimizer = build_optimizer(
-        options.optimizer, unet, options.peak_rate, options.weight_decay, bf16=options.bf16
+        options.optimizer,
+        unet,
+        options.peak_rate,
+        options.weight_decay,
+        bf16=options.bf16,
+        also=read,
     )
     ema = Ema(unet, options.ema_decay)
-    held = {"model": unet, "optimizer": optimizer, "ema": ema}
+    held: dict[str, Any] = {"model": unet, "optimizer": optimizer, "ema": ema}
+    if head is not None:
+        held["flow"] = head
     start = load_state(output, held)
     output.mkdir(parents=True, exist_ok=True)
     if team.rank == 0:
@@ -233,8 +188,15 @@ def train(
     # Runs of other seeds, and runs that carry on from them, see other scenes.
     first_seed = TRAIN_SEED_START + options.seed * _SCENES_PER_SEED
     clips = SceneClips(
-        options.num_frames, options.size_px, first_seed=first_seed, strides=options.strides
+        options.num_frames,
+        options.size_px,
+        first_seed=first_seed,
+        strides=options.strides,
+        scene_sides=options.scene_sides,
     )
+    weights_C = None
+    if options.pixel_weights:
+        weights_C = parts.pixel_weights(torch.cat([clips[number][0] for number in range(8)]))
     schedule = NoiseSchedule(zero_snr=options.zero_snr)
     empty_text_LD = parts.encode_text([""])[0]
     began = time.monotonic()
@@ -249,7 +211,20 @@ def train(
         generator = step_generator(options.seed, draw)
         numbers = range(draw * options.batch_size, (draw + 1) * options.batch_size)
         batch = latent_batch(parts, clips, numbers, generator, bf16=options.bf16)
-        loss = diffusion_loss(unet, batch, empty_text_LD, schedule, options, generator).mean()
+        flow = None
+        if head is not None:
+            cells = batch.latents_BCTHW.shape[-1]
+            flow = head, torch.stack([clips.flow(number, cells) for number in numbers])
+        loss = diffusion_loss(
+            unet,
+            batch,
+            empty_text_LD,
+            schedule,
+            options,
+            generator,
+            weights_C=weights_C,
+            flow=flow,
+        ).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         team.average_gradients(trained)
@@ -317,10 +292,13 @@ def _normalise_in_float32(unet: nn.Module) -> None:
             module.register_forward_pre_hook(cast)
 
 
-def load_parts(vae: Path, text: Path) -> FrozenParts:
+def load_parts(vae: Path, text: Path, *, silent_posterior: bool = False) -> FrozenParts:
     """Loads the Diffusers autoencoder in `vae` and `tokenizer/`, `text_encoder/` in `text`."""
+    autoencoder = AutoencoderKL.from_pretrained(vae).float().eval().requires_grad_(False)
+    if silent_posterior:
+        silence_posterior(autoencoder)
     return FrozenParts(
-        vae=AutoencoderKL.from_pretrained(vae).eval().requires_grad_(False),
+        vae=autoencoder,
         tokenizer=CLIPTokenizer.from_pretrained(text / "tokenizer"),
         text_encoder=CLIPTextModel.from_pretrained(text / "text_encoder")
         .float()
@@ -352,6 +330,7 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
 @click.option("--batch-size", default=4, show_default=True)
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(OPTIMIZERS))
 @click.option("--peak-rate", default=8e-4, show_default=True)
+@click.option("--warmup-steps", default=150, show_default=True)
 @click.option(
     "--fall",
     default=1 / 3,
@@ -365,6 +344,12 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
     type=click.Choice(["epsilon", "v_prediction"]),
 )
 @click.option("--size-px", default=64, show_default=True, help="Side of the scenes.")
+@click.option(
+    "--scene-sides",
+    default=1,
+    show_default=True,
+    help="Clips are windows of scenes whose side is so many times as long.",
+)
 @click.option("--num-frames", default=16, show_default=True, help="Length of a clip.")
 @click.option("--zero-snr", is_flag=True, help="No signal in the last timestep.")
 @click.option(
@@ -374,6 +359,22 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
     help="Share of clips whose timestep is --high-noise-from or more; the rest's is uniform.",
 )
 @click.option("--high-noise-from", default=600, show_default=True)
+@click.option(
+    "--silent-posterior",
+    is_flag=True,
+    help="Latents without noise; export with the same option.",
+)
+@click.option(
+    "--pixel-weights",
+    is_flag=True,
+    help="Latent channels count by what their errors do to the pixels.",
+)
+@click.option(
+    "--flow-weight",
+    default=0.0,
+    show_default=True,
+    help="Weight of the flow's loss beside that of what is predicted.",
+)
 @click.option(
     "--strides",
     type=(int, int),
@@ -402,13 +403,18 @@ def main(
     batch_size: int,
     optimizer: str,
     peak_rate: float,
+    warmup_steps: int,
     fall: float,
     prediction: str,
     size_px: int,
+    scene_sides: int,
     num_frames: int,
     zero_snr: bool,
     high_noise_share: float,
     high_noise_from: int,
+    silent_posterior: bool,
+    pixel_weights: bool,
+    flow_weight: float,
     strides: tuple[int, int],
     initial: Path | None,
     processes: int,
@@ -423,19 +429,24 @@ def main(
         batch_size=batch_size,
         optimizer=optimizer,
         peak_rate=peak_rate,
+        warmup_steps=warmup_steps,
         fall=fall,
         prediction=prediction,
         size_px=size_px,
+        scene_sides=scene_sides,
         num_frames=num_frames,
         zero_snr=zero_snr,
         high_noise_share=high_noise_share,
         high_noise_from=high_noise_from,
+        pixel_weights=pixel_weights,
+        flow_weight=flow_weight,
         strides=strides,
         seed=seed,
     )
     team = Team(rank=rank, size=processes)
     team.join(meeting_point or output / "meeting-point")
-    train(output, load_parts(vae, text), options, initial=initial, team=team)
+    parts = load_parts(vae, text, silent_posterior=silent_posterior)
+    train(output, parts, options, initial=initial, team=team)
     team.leave()
 
 

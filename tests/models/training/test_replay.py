@@ -7,7 +7,8 @@ import pytest
 
 from i2vbench.models.consisti2v.ablation import RECIPE
 from i2vbench.models.consisti2v.adapter import TINY_FOLDER
-from i2vbench.models.consisti2v.training.unet import UNetTraining, load_parts, train
+from i2vbench.models.consisti2v.training.tiny_recipe import UNetTraining
+from i2vbench.models.consisti2v.training.unet import load_parts, train
 
 RECORDED = Path(__file__).parents[2] / "data" / "tiny_replay" / "losses.json"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from i2vbench.models.consisti2v.adapter import TINY_FOLDER
-from i2vbench.models.consisti2v.training.unet import UNET_CONFIG, load_parts
+from i2vbench.models.consisti2v.training.tiny_recipe import UNET_CONFIG
+from i2vbench.models.consisti2v.training.unet import load_parts
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
 
 START = Path(__file__).parents[3] / "weights" / "tiny-start"

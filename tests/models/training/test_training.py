@@ -199,8 +199,9 @@ def test_the_unet_resumes_with_the_same_losses(unet_run, parts, tmp_path, monkey
     assert _losses(tmp_path) == [*unbroken[:3], *unbroken[2:]]
 
 
-def test_muon_resumes_with_the_same_losses(parts, tmp_path, monkeypatch):
-    options = dataclasses.replace(UNET_OPTIONS, optimizer="muon")
+@pytest.mark.parametrize("flow_weight", [0.0, 0.5])
+def test_muon_resumes_with_the_same_losses(parts, tmp_path, monkeypatch, flow_weight):
+    options = dataclasses.replace(UNET_OPTIONS, optimizer="muon", flow_weight=flow_weight)
     unet_training.train(tmp_path / "whole", parts, options, config=UNET)
     _resumed(
         monkeypatch,
