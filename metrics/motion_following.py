@@ -23,8 +23,8 @@ from i2vbench.suites.playground.rendering import render
 from i2vbench.suites.playground.scenes import (
     CAMERAS,
     MOTIONS,
-    Pose,
     Scene,
+    carried,
     frame_time,
     scene_from_seed,
 )
@@ -205,17 +205,6 @@ def _subject_path(
     start = shape.pose(0.0)
 
     def path(start_N2: Points, time: float) -> Points:
-        return camera_path(_carried(start_N2, start, shape.pose(speed * time)), time)
+        return camera_path(carried(start_N2, start, shape.pose(speed * time)), time)
 
     return path
-
-
-def _carried(points_N2: Points, start: Pose, now: Pose) -> Points:
-    """Points of a shape that has gone from one pose to another."""
-    turn, growth = now.angle - start.angle, now.radius / start.radius
-    cosine, sine = np.cos(turn) * growth, np.sin(turn) * growth
-    x_N, y_N = (points_N2 - (start.x, start.y)).T
-    moved_N2: Points = np.stack(
-        [cosine * x_N - sine * y_N + now.x, sine * x_N + cosine * y_N + now.y], axis=1
-    )
-    return moved_N2

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from i2vbench.suites.playground.rendering import on_screen, outline
-from i2vbench.suites.playground.scenes import REFERENCE_STRIDE, Scene, frame_time
+from i2vbench.suites.playground.rendering import on_screen, placed_outline
+from i2vbench.suites.playground.scenes import REFERENCE_STRIDE, Pose, Scene, carried, frame_time
 
 _SUBCELLS = 5
 """Of a cell's side, odd, so that one of them lies around its centre."""
@@ -36,42 +34,32 @@ def backward_flow(
         first frame does not show, because it lay outside or behind a shape, it tells the place all
         the same.
     """
-    unit = float(min(width, height))
+    unit = min(width, height)
     x = (np.arange(width) + 0.5 - width / 2) / unit
     y = (np.arange(height) + 0.5 - height / 2) / unit
     place_HW2 = np.stack(np.broadcast_arrays(x, y[:, None]), axis=-1)
     flow_THW2 = np.empty((num_frames, height, width, 2), np.float32)
-    start_view = scene.view(0.0)
     for index in range(num_frames):
         time = frame_time(index, frame_stride)
-        view_x, view_y, zoom = scene.view(time)
-        world_HW2 = place_HW2 / zoom + (view_x, view_y)
-        origin_HW2 = (world_HW2 - start_view[:2]) * start_view[2]
+        x_now, y_now, zoom = view = scene.view(time)
+        # The world is the first frame: the view of time 0 neither moves nor magnifies.
+        origin_HW2 = place_HW2 / zoom + (x_now, y_now)
         for shape in reversed(scene.shapes):
-            now = on_screen(shape.pose(time), scene.view(time))
-            then = on_screen(shape.pose(0.0), start_view)
-            turn = then.angle - now.angle
-            cos, sin = math.cos(turn), math.sin(turn)
-            # Row vectors: a turn by the angle of a shape is a product with this from the right.
-            rotation = np.array([[cos, sin], [-sin, cos]]) * (then.radius / now.radius)
-            inside_HW = _inside(shape.kind, now.x, now.y, now.radius, now.angle, height, width)
-            of_shape = (place_HW2[inside_HW] - (now.x, now.y)) @ rotation + (then.x, then.y)
-            origin_HW2[inside_HW] = of_shape
+            now = on_screen(shape.pose(time), view)
+            inside_HW = _inside(shape.kind, now, height, width)
+            origin_HW2[inside_HW] = carried(place_HW2[inside_HW], now, shape.start)
         flow_THW2[index] = origin_HW2 - place_HW2
     return flow_THW2
 
 
-def _inside(
-    kind: str, x: float, y: float, radius: float, angle: float, height: int, width: int
-) -> npt.NDArray[np.bool_]:
+def _inside(kind: str, pose: Pose, height: int, width: int) -> npt.NDArray[np.bool_]:
     """Returns (H, W): whether the centre of a cell lies in the shape."""
-    cos, sin = math.cos(angle), math.sin(angle)
-    rotation = np.array([[cos, sin], [-sin, cos]])
-    unit = min(width, height)
-    middle = np.array([width / 2 + x * unit, height / 2 + y * unit])
+    subcells = min(width, height) * _SUBCELLS
+    # OpenCV puts pixel centres at whole numbers.
+    centre = np.array([pose.x, pose.y]) * subcells + np.array([width, height]) * _SUBCELLS / 2 - 0.5
     corners = [
-        np.round((points @ rotation * (radius * unit) + middle) * _SUBCELLS - 0.5).astype(np.int32)
-        for points in outline(kind)
+        np.round(points).astype(np.int32)
+        for points in placed_outline(kind, pose.radius * subcells, pose.angle, centre)
     ]
     mask = np.zeros((height * _SUBCELLS, width * _SUBCELLS), np.uint8)
     cv2.fillPoly(mask, corners, 1)

@@ -105,6 +105,15 @@ def outline(kind: str) -> list[npt.NDArray[np.float64]]:
     raise ValueError(f"unknown shape {kind!r}")
 
 
+def placed_outline(
+    kind: str, radius: float, angle: float, centre: npt.NDArray[np.float64]
+) -> list[npt.NDArray[np.float64]]:
+    """Returns the contours of a shape of any size, angle and place, as `outline` has them."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    rotation = np.array([[cos, sin], [-sin, cos]])
+    return [points @ rotation * radius + centre for points in outline(kind)]
+
+
 def _ellipse(radius: float) -> npt.NDArray[np.float64]:
     return _regular(40, radius, 0.0)
 
@@ -131,17 +140,16 @@ def _draw_shape(frame: Image, shape: Shape, skin: Image, pose: Pose, unit: float
     right, bottom = min(int(centre[0]) + reach + 1, width), min(int(centre[1]) + reach + 1, height)
     if right <= left or bottom <= top:
         return
-    cos, sin = math.cos(pose.angle), math.sin(pose.angle)
-    rotation = np.array([[cos, sin], [-sin, cos]])
     # OpenCV puts pixel centres at whole numbers: half a pixel less than our corner-based
     # coordinates.
     local = centre - (left, top) - 0.5
     corners = [
-        np.round((points @ rotation * radius + local) * (1 << _SHIFT)).astype(np.int32)
-        for points in outline(shape.kind)
+        np.round(points * (1 << _SHIFT)).astype(np.int32)
+        for points in placed_outline(shape.kind, radius, pose.angle, local)
     ]
     mask = np.zeros((bottom - top, right - left), np.uint8)
     cv2.fillPoly(mask, corners, 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+    cos, sin = math.cos(pose.angle), math.sin(pose.angle)
     scale = radius * 2.9 / skin.shape[0]
     middle = (skin.shape[0] - 1) / 2
     matrix = np.array([[cos * scale, -sin * scale, 0.0], [sin * scale, cos * scale, 0.0]])

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 REFERENCE_FRAMES = 16
 REFERENCE_STRIDE = 3.0
@@ -79,6 +80,14 @@ class Pose:
     y: float
     radius: float
     angle: float
+
+
+def carried(points_N2: npt.NDArray[np.float64], start: Pose, now: Pose) -> npt.NDArray[np.float64]:
+    """Returns where points of a shape are, (N, 2), that has gone from one pose to another."""
+    turn, growth = now.angle - start.angle, now.radius / start.radius
+    cosine, sine = math.cos(turn) * growth, math.sin(turn) * growth
+    x_N, y_N = (points_N2 - (start.x, start.y)).T
+    return np.stack([cosine * x_N - sine * y_N + now.x, sine * x_N + cosine * y_N + now.y], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

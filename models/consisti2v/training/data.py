@@ -25,8 +25,8 @@ STRIDES = (1, 5)
 """Published range of the frame stride, both ends included."""
 
 
-_PLACES = 8
-"""Of a window in a scene, along each side, besides the first."""
+_PLACES = 9
+"""Of a window in a scene, along each side."""
 
 
 class SceneFrames(Dataset[torch.Tensor]):
@@ -123,8 +123,8 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
         rng = np.random.Generator(np.random.PCG64((index, 4)))
         side = frames_THWC.shape[1] // self._scene_sides
         # On whole cells of the latents, in which fields are given.
-        places = side * (self._scene_sides - 1) // _PLACES
-        top, left = (int(rng.integers(_PLACES + 1)) * places for _ in range(2))
+        apart = side * (self._scene_sides - 1) // (_PLACES - 1)
+        top, left = (int(rng.integers(_PLACES)) * apart for _ in range(2))
         return frames_THWC[:, top : top + side, left : left + side]
 
     def _drawn(self, index: int) -> tuple[Scene, int, np.random.Generator]:

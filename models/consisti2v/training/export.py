@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 
 from i2vbench.models.consisti2v.saving import MODEL_INDEX
 from i2vbench.models.consisti2v.training.diffusion import BETAS, NUM_TIMESTEPS, SCHEDULER_FILE
-from i2vbench.models.consisti2v.training.latents import silence_posterior
 
 SCHEDULER_CONFIG: dict[str, Any] = {
     "_class_name": "DDIMScheduler",
@@ -29,10 +28,11 @@ SCHEDULER_CONFIG: dict[str, Any] = {
     "timestep_spacing": "leading",
 }
 
+_SILENT_LOG_VARIANCE = -30.0
+"""The least that diffusers lets through."""
 
-def export_checkpoint(
-    unet_run: Path, vae: Path, text: Path, output: Path, *, silent_posterior: bool = False
-) -> None:
+
+def export_checkpoint(unet_run: Path, vae: Path, text: Path, output: Path) -> None:
     """Writes `model_index.json` and the five parts into `output`; other files there stay.
 
     Args:
@@ -40,7 +40,6 @@ def export_checkpoint(
         vae: Diffusers folder of the autoencoder.
         text: Output of the CLIP training.
         output: Checkpoint folder.
-        silent_posterior: Whether the UNet was trained on latents without noise.
     """
     output.mkdir(parents=True, exist_ok=True)
     _write_json(
@@ -67,8 +66,7 @@ def export_checkpoint(
         metadata={"format": "pt"},
     )
     autoencoder = AutoencoderKL.from_pretrained(vae)
-    if silent_posterior:
-        silence_posterior(autoencoder)
+    _silence_posterior(autoencoder)
     autoencoder.half().save_pretrained(output / "vae", safe_serialization=True)
     for part in ("text_encoder", "tokenizer"):
         shutil.copytree(text / part, output / part, dirs_exist_ok=True)
@@ -77,6 +75,14 @@ def export_checkpoint(
     for path in output.rglob("*"):
         if path.is_file():
             path.chmod(0o644)
+
+
+@torch.no_grad()
+def _silence_posterior(vae: AutoencoderKL) -> None:
+    """Makes samples of the posterior, which a pipeline draws, the means that the UNet knows."""
+    channels = vae.config.latent_channels
+    vae.quant_conv.weight[channels:] = 0.0
+    vae.quant_conv.bias[channels:] = _SILENT_LOG_VARIANCE
 
 
 def _drop_local_paths(output: Path) -> None:
@@ -112,14 +118,11 @@ def _write_json(path: Path, value: object) -> None:
     help="Run of the CLIP training.",
 )
 @click.option(
-    "--silent-posterior", is_flag=True, help="The UNet was trained on latents without noise."
-)
-@click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="Checkpoint folder to write."
 )
-def main(unet: Path, vae: Path, text: Path, silent_posterior: bool, output: Path) -> None:
+def main(unet: Path, vae: Path, text: Path, output: Path) -> None:
     """Writes the checkpoint folder."""
-    export_checkpoint(unet, vae, text, output, silent_posterior=silent_posterior)
+    export_checkpoint(unet, vae, text, output)
 
 
 if __name__ == "__main__":

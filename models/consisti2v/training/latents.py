@@ -22,14 +22,13 @@ from i2vbench.models.consisti2v.training.data import SceneClips, to_unit_range
 FRAMES_TOGETHER = 16
 """In one pass of the encoder: more no longer fit the cache."""
 _SMALL_NOISE = 0.2
-_SILENT_LOG_VARIANCE = -30.0
 
 
 class LatentBatch(NamedTuple):
     """What one UNet step needs of the data."""
 
     latents_BCTHW: torch.Tensor  # noqa: N815
-    """Scaled posterior samples, float32."""
+    """Scaled posterior means, float32."""
     text_BLD: torch.Tensor  # noqa: N815
     stride_B: torch.Tensor  # noqa: N815
 
@@ -67,31 +66,21 @@ class FrozenParts:
 
     @torch.no_grad()
     def encode_clips(self, frames_BTCHW: torch.Tensor, *, bf16: bool) -> torch.Tensor:
-        """Returns mean and deviation of the posterior, (B, 2, C, T, H, W) float32, unscaled."""
+        """Returns the mean of the posterior, (B, C, T, H, W) float32, unscaled.
+
+        A sample would be as good but for a channel that the autoencoder does not use: its posterior
+        is noise of unit deviation, which the UNet would be asked to predict.
+        """
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             posterior = self.vae.encode(to_unit_range(frames_BTCHW.flatten(0, 1))).latent_dist
-        moments_NSCHW = torch.stack([posterior.mean, posterior.std], 1).float()
-        moments_BTSCHW: torch.Tensor = moments_NSCHW.unflatten(0, frames_BTCHW.shape[:2])
-        return moments_BTSCHW.permute(0, 2, 3, 1, 4, 5)
-
-
-@torch.no_grad()
-def silence_posterior(vae: AutoencoderKL) -> None:
-    """Makes samples of the posterior equal to its mean.
-
-    A channel that the autoencoder does not use is noise of unit deviation, which a UNet would be
-    asked to predict.
-    """
-    channels = vae.config.latent_channels
-    vae.quant_conv.weight[channels:] = 0.0
-    vae.quant_conv.bias[channels:] = _SILENT_LOG_VARIANCE
+        mean_BTCHW: torch.Tensor = posterior.mean.float().unflatten(0, frames_BTCHW.shape[:2])
+        return mean_BTCHW.transpose(1, 2)
 
 
 def latent_batch(
     parts: FrozenParts,
     clips: SceneClips,
     numbers: range,
-    generator: torch.Generator,
     *,
     bf16: bool,
 ) -> LatentBatch:
@@ -99,14 +88,12 @@ def latent_batch(
     drawn = [clips[number] for number in numbers]
     frames_BTCHW = [frames for frames, _, _ in drawn]
     together = max(1, FRAMES_TOGETHER // len(frames_BTCHW[0]))
-    moments_BSCTHW = torch.cat(
+    latents_BCTHW = torch.cat(
         [
             parts.encode_clips(torch.stack(frames_BTCHW[at : at + together]), bf16=bf16)
             for at in range(0, len(drawn), together)
         ]
     )
-    mean, std = moments_BSCTHW.unbind(1)
-    latents_BCTHW = mean + std * torch.randn(mean.shape, generator=generator)
     return LatentBatch(
         latents_BCTHW * float(parts.vae.config.scaling_factor),
         parts.encode_text([text for _, text, _ in drawn]),

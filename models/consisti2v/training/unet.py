@@ -37,12 +37,7 @@ from i2vbench.models.consisti2v.training.diffusion import (
     sampling_values,
 )
 from i2vbench.models.consisti2v.training.flow import FlowHead
-from i2vbench.models.consisti2v.training.latents import (
-    FrozenParts,
-    LatentBatch,
-    latent_batch,
-    silence_posterior,
-)
+from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, latent_batch
 from i2vbench.models.consisti2v.training.optimizer import OPTIMIZERS, build_optimizer
 from i2vbench.models.consisti2v.training.parallel import Team
 from i2vbench.models.consisti2v.training.progress import (
@@ -210,7 +205,7 @@ def train(
         draw = step * team.size + team.rank
         generator = step_generator(options.seed, draw)
         numbers = range(draw * options.batch_size, (draw + 1) * options.batch_size)
-        batch = latent_batch(parts, clips, numbers, generator, bf16=options.bf16)
+        batch = latent_batch(parts, clips, numbers, bf16=options.bf16)
         flow = None
         if head is not None:
             cells = batch.latents_BCTHW.shape[-1]
@@ -245,6 +240,8 @@ def train(
             save_state(output, step + 1, held)
             _log.info("step %d: loss %.4f", step + 1, loss.item())
     unet.load_state_dict(ema.shadow)
+    if head is not None:
+        head.leave()
     return unet.eval()
 
 
@@ -292,13 +289,10 @@ def _normalise_in_float32(unet: nn.Module) -> None:
             module.register_forward_pre_hook(cast)
 
 
-def load_parts(vae: Path, text: Path, *, silent_posterior: bool = False) -> FrozenParts:
+def load_parts(vae: Path, text: Path) -> FrozenParts:
     """Loads the Diffusers autoencoder in `vae` and `tokenizer/`, `text_encoder/` in `text`."""
-    autoencoder = AutoencoderKL.from_pretrained(vae).float().eval().requires_grad_(False)
-    if silent_posterior:
-        silence_posterior(autoencoder)
     return FrozenParts(
-        vae=autoencoder,
+        vae=AutoencoderKL.from_pretrained(vae).eval().requires_grad_(False),
         tokenizer=CLIPTokenizer.from_pretrained(text / "tokenizer"),
         text_encoder=CLIPTextModel.from_pretrained(text / "text_encoder")
         .float()
@@ -360,11 +354,6 @@ def load_parts(vae: Path, text: Path, *, silent_posterior: bool = False) -> Froz
 )
 @click.option("--high-noise-from", default=600, show_default=True)
 @click.option(
-    "--silent-posterior",
-    is_flag=True,
-    help="Latents without noise; export with the same option.",
-)
-@click.option(
     "--pixel-weights",
     is_flag=True,
     help="Latent channels count by what their errors do to the pixels.",
@@ -412,7 +401,6 @@ def main(
     zero_snr: bool,
     high_noise_share: float,
     high_noise_from: int,
-    silent_posterior: bool,
     pixel_weights: bool,
     flow_weight: float,
     strides: tuple[int, int],
@@ -445,8 +433,7 @@ def main(
     )
     team = Team(rank=rank, size=processes)
     team.join(meeting_point or output / "meeting-point")
-    parts = load_parts(vae, text, silent_posterior=silent_posterior)
-    train(output, parts, options, initial=initial, team=team)
+    train(output, load_parts(vae, text), options, initial=initial, team=team)
     team.leave()
 
 

@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from i2vbench.models.consisti2v.training.data import SceneClips
+from i2vbench.models.consisti2v.training.diffusion import NoiseSchedule
 from i2vbench.models.consisti2v.training.flow import FlowHead
-from i2vbench.models.consisti2v.training.tiny_recipe import UNET_CONFIG
+from i2vbench.models.consisti2v.training.latents import LatentBatch
+from i2vbench.models.consisti2v.training.tiny_recipe import UNET_CONFIG, UNetTraining
+from i2vbench.models.consisti2v.training.unet import diffusion_loss
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
 from i2vbench.suites.playground.flow import backward_flow
 from i2vbench.suites.playground.scenes import scene_from_seed
@@ -55,6 +58,33 @@ def test_clips_keep_their_order_and_the_first_frame_does_not_count(unet):
     flow_BT2HW[1, 1:] = 0.07
     _called(unet, 3)
     assert head.losses_per_clip(flow_BT2HW).tolist() == pytest.approx([0.0, 0.5, 0.0])
+
+
+def test_clips_without_caption_or_first_frame_are_not_asked(unet):
+    head = FlowHead(unet)
+    batch = LatentBatch(torch.zeros(64, 2, 4, 8, 8), torch.zeros(64, 5, 8), torch.full((64,), 3))
+    options = UNetTraining(text_dropout=0.3, image_dropout=0.3, flow_weight=2.0)
+
+    def losses(flow):
+        schedule, generator = NoiseSchedule(), torch.Generator().manual_seed(0)
+        empty = torch.zeros(5, 8)
+        return diffusion_loss(unet, batch, empty, schedule, options, generator, flow=flow)
+
+    with torch.no_grad():
+        # Untrained it reads 0: off by one typical flow everywhere.
+        added = losses((head, torch.full((64, 4, 2, 8, 8), 0.07))) - losses(None)
+    asked = added > 0.5
+    assert torch.allclose(added[asked], torch.tensor(2.0 * 0.5), atol=1e-4)
+    assert added[~asked].abs().max().item() < 1e-4
+    assert 0.3 < asked.float().mean().item() < 0.7, "0.7 * 0.7 of them"
+
+
+def test_the_network_does_not_keep_what_it_was_read_from(unet):
+    head = FlowHead(unet)
+    head.leave()
+    _called(unet, 1)
+    with pytest.raises(AssertionError, match="has not been called"):
+        head.losses_per_clip(torch.zeros(1, 4, 2, 8, 8))
 
 
 def test_it_learns_the_flow_of_two_clips(unet):

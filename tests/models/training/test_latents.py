@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL
 
 from i2vbench.models.consisti2v.training.data import SceneClips
 from i2vbench.models.consisti2v.training.diffusion import NoiseSchedule
-from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch, silence_posterior
+from i2vbench.models.consisti2v.training.latents import FrozenParts, LatentBatch
 from i2vbench.models.consisti2v.training.tiny_recipe import UNetTraining
 from i2vbench.models.consisti2v.training.unet import diffusion_loss
 from i2vbench.models.consisti2v.training.vae import VAE_CONFIG
@@ -26,7 +26,7 @@ def _parts(vae):
 
 def test_windows_are_parts_of_larger_scenes():
     windows, whole = SceneClips(2, 16, scene_sides=2), SceneClips(2, 32)
-    places = set()
+    places, compared = set(), 0
     for index in range(12):
         frames, text, stride = windows[index]
         all_frames, all_text, all_stride = whole[index]
@@ -45,19 +45,9 @@ def test_windows_are_parts_of_larger_scenes():
         expected = whole.flow(index, 16)[:, :, top : top + 8, left : left + 8] * 2
         if len(found) == 1:
             assert torch.equal(windows.flow(index, 8), expected)
+            compared += 1
     assert len(places) > 4
-
-
-def test_a_silent_posterior_has_no_noise_and_the_same_mean(vae):
-    frames = torch.rand(2, 3, 16, 16)
-    before = vae.encode(frames).latent_dist
-    silence_posterior(vae)
-    after = vae.encode(frames).latent_dist
-    assert before.std.mean() > 1e-3
-    assert torch.equal(after.mean, before.mean)
-    assert torch.allclose(after.sample(), after.mean, atol=1e-5)
-    half = vae.half().encode(frames.half()).latent_dist
-    assert torch.allclose(half.sample(), half.mean, atol=1e-5), "what is exported is fp16"
+    assert compared > 6
 
 
 def test_a_channel_that_no_pixel_shows_has_no_weight(vae):
