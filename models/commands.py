@@ -127,6 +127,11 @@ def train_consisti2v(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Checkpoint folder whose VAE and text encoder are taken; the tiny one if left out.",
 )
+@click.option(
+    "--initial",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Checkpoint folder whose UNet all networks start from; from nothing if left out.",
+)
 @click.option("--device", default="auto", help="auto, cpu or cuda[:i]; for sampling and scoring.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def ablate(
@@ -140,6 +145,7 @@ def ablate(
     recipe_args: Sequence[str],
     sampling_args: Sequence[str],
     parts: Path | None,
+    initial: Path | None,
     device: str,
     quiet: bool,
 ) -> None:
@@ -165,6 +171,7 @@ def ablate(
         batch_size=batch_size,
         recipe=parse_model_args(recipe_args),
         sampling=parse_model_args(sampling_args),
+        initial=initial,
         **values,
     )
     file = ablation.ablate(

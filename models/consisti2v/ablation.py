@@ -30,6 +30,7 @@ from i2vbench.scoring import score_key, score_run
 from i2vbench.suites import load_suite
 
 from .adapter import TINY_FOLDER
+from .checkpoint import weights_identity
 from .sampling import SAMPLING_FILE
 from .training.export import export_checkpoint
 from .training.tiny_recipe import UNET_CONFIG, UNetTraining
@@ -124,6 +125,8 @@ class AblationOptions:
     """Options of all rows, under their own."""
     parts: Path = TINY_FOLDER
     """A checkpoint folder, whose autoencoder, text encoder and sampling are taken."""
+    initial: Path | None = None
+    """A checkpoint folder whose UNet all networks start from; from nothing if None."""
 
     def __post_init__(self) -> None:
         for group in self.groups:
@@ -134,6 +137,8 @@ class AblationOptions:
                 raise UserError(f"{name}={getattr(self, name)}; accepted: 1 or more")
         if not self.metrics or not self.groups:
             raise UserError("no metrics or no groups; give at least one of each")
+        if self.initial is not None and not (self.initial / "unet").is_dir():
+            raise UserError(f"{self.initial} has no unet/; give a checkpoint folder")
         accepted = [f.name for f in fields(UNetTraining)]
         for key in self.recipe:
             if key not in accepted:
@@ -158,7 +163,13 @@ class AblationOptions:
     def spec(self) -> dict[str, Any]:
         """What may not change within one directory; groups may be added later."""
         training = {k: v for k, v in asdict(self.training()).items() if k != "save_every"}
-        spec = {"training": training, "sampling": dict(self.sampling), "limit": self.limit}
+        spec = {
+            "training": training,
+            "sampling": dict(self.sampling),
+            "limit": self.limit,
+            "parts": weights_identity(self.parts),
+            "initial": None if self.initial is None else weights_identity(self.initial),
+        }
         found: dict[str, Any] = json.loads(canonical_json(spec))
         return found
 
@@ -220,7 +231,13 @@ def _trained(output: Path, network: str, options: AblationOptions) -> Path:
     run = output / "training" / network
     _log.info("training %s for %d steps in %s", network, options.steps, run)
     parts = load_parts(options.parts / "vae", options.parts)
-    train(run, parts, options.training(), config={**UNET_CONFIG, **NETWORKS[network]})
+    train(
+        run,
+        parts,
+        options.training(),
+        config={**UNET_CONFIG, **NETWORKS[network]},
+        initial=options.initial,
+    )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{network}.") as temporary:
         new = Path(temporary) / network

@@ -29,6 +29,14 @@ _PLACES = 9
 """Of a window in a scene, along each side."""
 
 
+_SCENES_PER_SEED = 10_000_000
+
+
+def first_scene(training_seed: int) -> int:
+    """Returns the seed of a training's first scene: those of other seeds see other scenes."""
+    return TRAIN_SEED_START + training_seed * _SCENES_PER_SEED
+
+
 class SceneFrames(Dataset[torch.Tensor]):
     """Batches of frames, uint8 (N, 3, H, W): scenes, and crops of pictures if there are any."""
 

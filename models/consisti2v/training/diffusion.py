@@ -49,6 +49,11 @@ class NoiseSchedule:
         a = self._of(t_B, clean)
         return a.sqrt() * noise - (1.0 - a).sqrt() * clean
 
+    def clean(self, noisy: torch.Tensor, velocity: torch.Tensor, t_B: torch.Tensor) -> torch.Tensor:
+        """Returns sqrt(a_t) * noisy - sqrt(1 - a_t) * velocity, which `velocity` came from."""
+        a = self._of(t_B, noisy)
+        return a.sqrt() * noisy - (1.0 - a).sqrt() * velocity
+
     def _of(self, t_B: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         return self.alpha_bar[t_B.cpu()].to(like.device).view(-1, *[1] * (like.dim() - 1))
 

@@ -26,7 +26,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from i2vbench.models.consisti2v.checkpoint import read_weights
 from i2vbench.models.consisti2v.stored import load_strictly
-from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips
+from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips, first_scene
 from i2vbench.models.consisti2v.training.diffusion import (
     NUM_TIMESTEPS,
     SCHEDULER_FILE,
@@ -51,11 +51,8 @@ from i2vbench.models.consisti2v.training.progress import (
 )
 from i2vbench.models.consisti2v.training.tiny_recipe import UNET_CONFIG, UNetTraining
 from i2vbench.models.consisti2v.unet import ConsistI2VUNet
-from i2vbench.suites.playground.seeds import TRAIN_SEED_START
 
 _log = logging.getLogger(__name__)
-
-_SCENES_PER_SEED = 10_000_000
 
 
 def mixed_noise(shape: tuple[int, ...], alpha: float, generator: torch.Generator) -> torch.Tensor:
@@ -180,12 +177,10 @@ def train(
         (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         values = sampling_values(options.prediction, zero_snr=options.zero_snr)
         (output / SCHEDULER_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    # Runs of other seeds, and runs that carry on from them, see other scenes.
-    first_seed = TRAIN_SEED_START + options.seed * _SCENES_PER_SEED
     clips = SceneClips(
         options.num_frames,
         options.size_px,
-        first_seed=first_seed,
+        first_seed=first_scene(options.seed),
         strides=options.strides,
         scene_sides=options.scene_sides,
     )

@@ -186,24 +186,29 @@ def _losses(
             posterior.mean.shape, generator=generator
         )
         output_BCHW = vae.decode(latents_BDHW).sample
-        perceptual = (
-            lpips(output_BCHW, frames_BCHW).float() if lpips is not None else torch.zeros(())
-        )
+    losses = reconstruction_losses(output_BCHW, frames_BCHW, options, lpips)
+    kl = posterior.kl().float().mean()
+    losses["loss"] = losses["loss"] + options.kl_weight * kl
+    return {**losses, "kl": kl.detach()}
+
+
+def reconstruction_losses(
+    output_BCHW: torch.Tensor,
+    frames_BCHW: torch.Tensor,
+    options: VaeTraining,
+    lpips: nn.Module | None,
+) -> dict[str, torch.Tensor]:
+    """Returns the loss of decoded frames and, for the log, its parts and the PSNR in dB."""
+    perceptual = torch.zeros(())
+    if lpips is not None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+            perceptual = lpips(output_BCHW, frames_BCHW).float()
     difference = output_BCHW.float() - frames_BCHW
     l1, mse = difference.abs().mean(), difference.square().mean()
-    kl = posterior.kl().float().mean()
-    loss = (
-        l1 + options.mse_weight * mse + options.lpips_weight * perceptual + options.kl_weight * kl
-    )
+    loss = l1 + options.mse_weight * mse + options.lpips_weight * perceptual
     # PSNR of frames in [0, 1], whose squared error is a quarter of that in [-1, 1].
     psnr = -10.0 * torch.log10(mse.detach() / 4.0)
-    return {
-        "loss": loss,
-        "l1": l1.detach(),
-        "lpips": perceptual.detach(),
-        "kl": kl.detach(),
-        "psnr": psnr,
-    }
+    return {"loss": loss, "l1": l1.detach(), "lpips": perceptual.detach(), "psnr": psnr}
 
 
 @torch.no_grad()

@@ -1,13 +1,15 @@
 """The ablation at toy size: what is trained, what is shared, and going on after a kill."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
 
 from i2vbench.errors import SpecMismatchError, UserError
 from i2vbench.models.consisti2v import ablation
 from i2vbench.models.consisti2v.ablation import GROUPS, ROWS, AblationOptions, ablate
-from i2vbench.models.consisti2v.checkpoint import read_config
+from i2vbench.models.consisti2v.checkpoint import read_config, read_weights
 
 SMALL = {
     **ablation.UNET_CONFIG,
@@ -108,10 +110,41 @@ def test_a_finished_ablation_makes_nothing_again(done, monkeypatch):
     assert (done / "ablation.json").read_bytes() == before
 
 
-def test_another_budget_needs_another_folder(done):
-    with pytest.raises(SpecMismatchError, match=r"training\.steps: 2 -> 3"):
-        ablate(done, _options(steps=3))
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (lambda done: {"steps": 3}, r"training\.steps: 2 -> 3"),
+        (
+            lambda done: {"initial": done / "checkpoints" / "full"},
+            r"initial: None -> '[0-9a-f]{64}",
+        ),
+        (lambda done: {"parts": done / "checkpoints" / "full"}, "parts: "),
+    ],
+)
+def test_another_ablation_needs_another_folder(done, changes, named):
+    with pytest.raises(SpecMismatchError, match=named):
+        ablate(done, _options(**changes(done)))
     assert len(list(done.glob("training/*"))) == 3
+
+
+def test_all_networks_start_from_the_one_that_is_given(done, tmp_path, monkeypatch):
+    start, starts = done / "checkpoints" / "full", []
+
+    def watched(output, *arguments, **keywords):
+        starts.append(keywords["initial"])
+        return train(output, *arguments, **keywords)
+
+    train = ablation.train
+    monkeypatch.setattr(ablation, "train", watched)
+    # A rate of next to nothing: the networks are still what they started as.
+    recipe = {**_options().recipe, "peak_rate": 1e-9}
+    options = _options(initial=start, recipe=recipe, groups=("table3",), num_seeds=1, steps=1)
+    ablate(tmp_path / "new", options)
+    assert starts == [start] * 3
+    given = read_weights(start / "unet")
+    for folder in (tmp_path / "new" / "checkpoints").iterdir():
+        made = read_weights(folder / "unet")
+        assert all(torch.allclose(made[name], given[name], atol=1e-5) for name in given)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +155,7 @@ def test_another_budget_needs_another_folder(done):
         ({"recipe": {"prediction": "x"}}, "prediction='x'"),
         ({"steps": 0}, "steps=0; accepted: 1 or more"),
         ({"metrics": ()}, "no metrics"),
+        ({"initial": Path("nowhere")}, "nowhere has no unet/; give a checkpoint folder"),
     ],
 )
 def test_a_wrong_option_is_named(changes, message):
