@@ -22,16 +22,25 @@ class Guidance:
     """0 to 1: how far the guided noise gets the deviation of the conditioned one."""
 
     @property
+    def on_image(self) -> bool:
+        """Whether the image scale is above 1, whatever the text scale (parity, T11)."""
+        return self.image_scale > 1
+
+    @property
     def mode(self) -> str:
-        """``both`` if the image scale is above 1 (parity, T11), else ``text`` or ``none``."""
-        if self.image_scale > 1:
-            return "both"
+        """``both`` with image guidance, else ``text`` or ``none``.
+
+        ``joint`` is ``both`` with equal scales: the row with the image alone would be added as
+        often as it is taken off, and the network need not make it.
+        """
+        if self.on_image:
+            return "joint" if self.image_scale == self.text_scale else "both"
         return "text" if self.text_scale > 1 else "none"
 
     @property
     def num_rows(self) -> int:
         """1, 2 or 3."""
-        return {"none": 1, "text": 2, "both": 3}[self.mode]
+        return {"none": 1, "text": 2, "joint": 2, "both": 3}[self.mode]
 
     def text_rows(self, text_BLD: Tensor, negative_BLD: Tensor) -> Tensor:
         """(R*B, L, D)."""
@@ -44,15 +53,14 @@ class Guidance:
         That frame stays the same over all steps, whereas training noises it at the current step
         (parity, T10).
         """
-        if self.mode == "both":
-            return torch.cat([noisy_BCTHW, clean_BCTHW, clean_BCTHW])
-        return torch.cat([clean_BCTHW] * self.num_rows)
+        plain = noisy_BCTHW if self.on_image else clean_BCTHW
+        return torch.cat([plain, *[clean_BCTHW] * (self.num_rows - 1)])
 
     def combine(self, rows: Tensor) -> Tensor:
         """The guided noise (B, C, T, H, W) from the network's rows (R*B, C, T, H, W)."""
         if self.mode == "none":
             return rows
-        if self.mode == "text":
+        if self.num_rows == 2:
             plain, full = rows.chunk(2)
             guided = plain + self.text_scale * (full - plain)
         else:

@@ -281,7 +281,7 @@ class ConsistI2VPipeline:
                 ("frameinit=True", sampling.frameinit),
                 (f"num_segments={num_segments}", num_segments > 1),
                 (f"camera_motion={sampling.camera_motion!r}", moves),
-                ("image guidance", sampling.guidance.mode == "both"),
+                ("image guidance", sampling.guidance.on_image),
             ):
                 if used:
                     raise ValueError(f"{name} needs a first frame; this network has none")

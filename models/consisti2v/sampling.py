@@ -31,7 +31,8 @@ class Sampling:
     guidance_scale_text: float = 7.5
     """At most 1: no text guidance."""
     guidance_scale_image: float = 1.0
-    """At most 1: no image guidance; above, the network runs three times a step."""
+    """At most 1: no image guidance; above, the network runs three times a step, or twice if the
+    scales are equal."""
     guidance_rescale: float = 0.0
     """0 to 1; 0 is off."""
     frame_stride: int = 3

@@ -236,6 +236,24 @@ def test_rescale_works_with_image_guidance(checkpoint):
     assert rescaled[:, :, 1:].std() < plain[:, :, 1:].std()
 
 
+def test_equal_scales_need_no_row_for_the_image_alone(checkpoint):
+    """The clip of three rows, from two: scales that differ a little are not the same case."""
+    pipeline = ConsistI2VPipeline.from_pretrained(checkpoint)
+    batches: list[int] = []
+    pipeline.unet.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
+
+    def clip(image_scale: float, **options: float) -> torch.Tensor:
+        scales = {"guidance_scale_text": 2.0, "guidance_scale_image": image_scale}
+        return sample(pipeline, [0], Sampling(num_inference_steps=2, **scales, **options))
+
+    for options in ({}, {"guidance_rescale": 0.7}):
+        batches.clear()
+        equal, other = clip(2.0, **options), clip(2.0 + 1e-6, **options)
+        assert batches == [2, 2, 3, 3]
+        assert relative_error(equal, other) < 1e-4
+        assert relative_error(equal, clip(1.0, **options)) > 1e-3
+
+
 def test_clips_are_uint8_frames(checkpoint):
     pipeline = ConsistI2VPipeline.from_pretrained(checkpoint)
     draws = SampleDraws([torch.Generator().manual_seed(0)])
