@@ -21,6 +21,7 @@ _TRANSLATE_VERBS = ("moves", "slides", "glides", "travels")
 _ROTATE_VERBS = ("spins", "rotates", "turns")
 _SPEED_WORDS = {"slow": " slowly", "normal": "", "fast": " quickly"}
 _OPENINGS = ("", "", "", "", "a video of ", "an animation of ")
+_PHOTOGRAPHS = ("a photograph", "a photo", "a picture")
 _PREPOSITIONS = ("over", "in front of", "on")
 _CAMERA_WORDS = {
     "static": ("", "", "the camera is still"),
@@ -41,10 +42,13 @@ def caption(scene: Scene, phrasing: int | None = None) -> str:
     """Returns one English sentence about `scene`, lower case, without a full stop.
 
     Args:
-        scene: The scene.
+        scene: The scene; one without shapes is taken for a photograph.
         phrasing: Which paraphrase; the scene's own if None. Any integer is accepted.
     """
     variant = scene.phrasing if phrasing is None else phrasing
+    camera = _CAMERA_WORDS[scene.camera][variant // 2 % 3]
+    if not scene.shapes:
+        return ", ".join(filter(None, (_PHOTOGRAPHS[variant // 7 % 3], camera)))
     parts = [
         f"{_article(noun)} {noun} {_verb(shape, variant)}"
         for shape in scene.shapes
@@ -52,7 +56,6 @@ def caption(scene: Scene, phrasing: int | None = None) -> str:
     ]
     body = " while ".join([parts[0], *parts[1:2]])
     body = " and ".join([body, *parts[2:]])
-    camera = _CAMERA_WORDS[scene.camera][variant // 2 % 3]
     place = f"{_PREPOSITIONS[variant // 5 % 3]} {_surface(scene.background)}"
     opening = _OPENINGS[variant // 7 % 6]
     if opening:

@@ -42,6 +42,8 @@ def render(
     height: int = 64,
     width: int = 64,
     frame_stride: float = REFERENCE_STRIDE,
+    *,
+    canvas: Image | None = None,
 ) -> Image:
     """Returns the clip of `scene`, uint8 (T, H, W, 3) RGB.
 
@@ -51,6 +53,8 @@ def render(
         height: H in pixels.
         width: W in pixels.
         frame_stride: Speed; 3 is the reference, 6 is twice as fast.
+        canvas: Picture to take the place of the scene's background, uint8 RGB with sides of
+            `canvas_side(height)` and `canvas_side(width)`; the frame begins in its middle.
 
     Raises:
         ValueError: If a size or count is not positive.
@@ -62,7 +66,8 @@ def render(
         )
     size = (width * _SUPERSAMPLE, height * _SUPERSAMPLE)
     unit = float(min(size))
-    canvas = _paint_background(scene.background, size, unit)
+    if canvas is None:
+        canvas = _paint_background(scene.background, size, unit)
     skins = [_paint_skin(shape, unit) for shape in scene.shapes]
     video = np.empty((num_frames, height, width, 3), np.uint8)
     for index in range(num_frames):
@@ -72,6 +77,11 @@ def render(
             _draw_shape(frame, shape, skin, on_screen(shape.pose(time), scene.view(time)), unit)
         video[index] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     return video
+
+
+def canvas_side(side_px: int) -> int:
+    """Returns how long the canvas of a background is, in pixels, behind frames of `side_px`."""
+    return round(side_px * _SUPERSAMPLE * _CANVAS_SIDES)
 
 
 def outline(kind: str) -> list[npt.NDArray[np.float64]]:
@@ -201,7 +211,7 @@ def _view_background(
 
 
 def _paint_background(background: Background, size: tuple[int, int], unit: float) -> Image:
-    width, height = (round(side * _CANVAS_SIDES) for side in size)
+    width, height = (canvas_side(side // _SUPERSAMPLE) for side in size)
     x, y = _grid(width, height, 1.0 / unit)
     x, y = x + np.float32(background.offset[0]), y + np.float32(background.offset[1])
     cell = background.cell

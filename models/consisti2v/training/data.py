@@ -8,6 +8,7 @@ validation seeds lie below it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,16 +18,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from i2vbench.suites.playground.captions import NUM_PHRASINGS, caption
 from i2vbench.suites.playground.flow import backward_flow
-from i2vbench.suites.playground.rendering import render
-from i2vbench.suites.playground.scenes import Scene, scene_from_seed
+from i2vbench.suites.playground.rendering import canvas_side, render
+from i2vbench.suites.playground.scenes import CAMERAS, Scene, scene_from_seed
 from i2vbench.suites.playground.seeds import TRAIN_SEED_START
 
 STRIDES = (1, 5)
 """Published range of the frame stride, both ends included."""
 
-
 _PLACES = 9
 """Of a window in a scene, along each side."""
+
+_PICTURE_SHARE = 0.15
+"""Of the clips: those that are a camera's move over a photograph."""
 
 
 _SCENES_PER_SEED = 10_000_000
@@ -74,20 +77,14 @@ class SceneFrames(Dataset[torch.Tensor]):
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:
         picture = self._pictures[int(rng.integers(len(self._pictures)))]
-        side = int(rng.integers(self._size_px, min(picture.shape[:2]) + 1))
-        top = int(rng.integers(picture.shape[0] - side + 1))
-        left = int(rng.integers(picture.shape[1] - side + 1))
-        crop = picture[top : top + side, left : left + side]
-        if rng.random() < 0.5:
-            crop = crop[:, ::-1]
-        size = (self._size_px, self._size_px)
-        return np.asarray(
-            cv2.resize(np.ascontiguousarray(crop), size, interpolation=cv2.INTER_AREA)
-        )
+        return _cropped(picture, self._size_px, self._size_px, rng)
 
 
 class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
-    """Clips uint8 (T, 3, H, W) with caption and frame stride, one per index."""
+    """Clips uint8 (T, 3, H, W) with caption and frame stride, one per index.
+
+    Scenes, and, if there are photographs, for some of them the scene's camera over one of these.
+    """
 
     def __init__(
         self,
@@ -97,6 +94,7 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
         first_seed: int = TRAIN_SEED_START,
         strides: tuple[int, int] = STRIDES,
         scene_sides: int = 1,
+        pictures: Sequence[Path] = (),
     ) -> None:
         """With `scene_sides`, windows of scenes that are so many times as large."""
         self._num_frames = num_frames
@@ -104,11 +102,13 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
         self._first_seed = first_seed
         self._strides = strides
         self._scene_sides = scene_sides
+        self._pictures = [_read_picture(path) for path in pictures]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, str, int]:
         scene, stride, rng = self._drawn(index)
         side = self._size_px * self._scene_sides
-        video = render(scene, self._num_frames, side, side, float(stride))
+        canvas = None if scene.shapes else self._canvas(index)
+        video = render(scene, self._num_frames, side, side, float(stride), canvas=canvas)
         text = caption(scene, int(rng.integers(NUM_PHRASINGS * 16)))
         frames = torch.from_numpy(self._window(video, index)).permute(0, 3, 1, 2).contiguous()
         return frames, text, stride
@@ -138,7 +138,19 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
     def _drawn(self, index: int) -> tuple[Scene, int, np.random.Generator]:
         rng = np.random.Generator(np.random.PCG64((index, 2)))
         scene = scene_from_seed(self._first_seed + index)
-        return scene, int(rng.integers(self._strides[0], self._strides[1] + 1)), rng
+        stride = int(rng.integers(self._strides[0], self._strides[1] + 1))
+        chance = np.random.Generator(np.random.PCG64((index, 5)))
+        if self._pictures and chance.random() < _PICTURE_SHARE:
+            camera = CAMERAS[int(chance.integers(len(CAMERAS)))]
+            scene = replace(scene, shapes=(), camera=camera)
+        return scene, stride, rng
+
+    def _canvas(self, index: int) -> np.ndarray:
+        """Returns the part of a photograph over which clip `index` goes."""
+        rng = np.random.Generator(np.random.PCG64((index, 6)))
+        picture = self._pictures[int(rng.integers(len(self._pictures)))]
+        side = canvas_side(self._size_px * self._scene_sides)
+        return _cropped(picture, min(picture.shape[:2]) // 2, side, rng)
 
 
 class SceneFramePairs:
@@ -220,6 +232,20 @@ def _read_picture(path: Path) -> np.ndarray:
     if picture is None:
         raise ValueError(f"cannot read the picture {path}")
     return np.asarray(picture[..., ::-1])
+
+
+def _cropped(
+    picture: np.ndarray, smallest: int, size_px: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns a square of a picture, of `smallest` pixels or more and brought to `size_px`."""
+    side = int(rng.integers(smallest, min(picture.shape[:2]) + 1))
+    top = int(rng.integers(picture.shape[0] - side + 1))
+    left = int(rng.integers(picture.shape[1] - side + 1))
+    crop = picture[top : top + side, left : left + side]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    way = cv2.INTER_AREA if side >= size_px else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(np.ascontiguousarray(crop), (size_px, size_px), interpolation=way))
 
 
 def _one_thread(worker: int) -> None:

@@ -15,6 +15,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from i2vbench.models.consisti2v.checkpoint import read_weights
 from i2vbench.models.consisti2v.stored import load_strictly
-from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips, first_scene
+from i2vbench.models.consisti2v.training.data import STRIDES, SceneClips, find_pictures, first_scene
 from i2vbench.models.consisti2v.training.diffusion import (
     NUM_TIMESTEPS,
     SCHEDULER_FILE,
@@ -129,6 +130,7 @@ def train(
     *,
     config: dict[str, Any] | None = None,
     initial: Path | None = None,
+    pictures: Sequence[Path] = (),
     team: Team | None = None,
 ) -> ConsistI2VUNet:
     """Trains or resumes in `output`, where `export.py` reads; returns the averaged network.
@@ -140,6 +142,7 @@ def train(
         config: UNet configuration, the tiny one if None; it gets the channels of the latents and
             the number of frames.
         initial: Run, or checkpoint folder, of a network to go on from, which may have fewer layers.
+        pictures: Photographs that cameras move over in some of the clips.
         team: The processes that train together, each on `batch_size` clips; this one if None.
     """
     team = team or Team()
@@ -183,6 +186,7 @@ def train(
         first_seed=first_scene(options.seed),
         strides=options.strides,
         scene_sides=options.scene_sides,
+        pictures=pictures,
     )
     weights_C = None
     if options.pixel_weights:
@@ -371,6 +375,11 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
     type=click.Path(path_type=Path, exists=True),
     help="Run or checkpoint folder whose UNet to go on from; it may have fewer layers.",
 )
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of photographs: in some clips a camera moves over one of them.",
+)
 @click.option("--processes", default=1, show_default=True, help="How many train together.")
 @click.option("--rank", default=0, show_default=True, help="Which of them this one is.")
 @click.option(
@@ -400,6 +409,7 @@ def main(
     flow_weight: float,
     strides: tuple[int, int],
     initial: Path | None,
+    pictures: Path | None,
     processes: int,
     rank: int,
     meeting_point: Path | None,
@@ -428,7 +438,14 @@ def main(
     )
     team = Team(rank=rank, size=processes)
     team.join(meeting_point or output / "meeting-point")
-    train(output, load_parts(vae, text), options, initial=initial, team=team)
+    train(
+        output,
+        load_parts(vae, text),
+        options,
+        initial=initial,
+        pictures=find_pictures(pictures),
+        team=team,
+    )
     team.leave()
 
 
