@@ -29,6 +29,10 @@ _TITLES: Final = {
     "temporal_cutoff": "FrameInit's temporal cutoff d_t",
     "frame_stride": "Frame stride asked of the network",
 }
+_APART: Final = (
+    "Pairs are apart if the 95 % interval of their differences, sampling seed by sampling seed, "
+    "leaves out zero: rows of one seed share their clips and their noise."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +55,6 @@ class Mean:
 
         scale = float(student.ppf(0.975, len(known) - 1)) / math.sqrt(len(known))
         return cls(value=statistics.fmean(known), half_width=scale * statistics.stdev(known))
-
-    def apart(self, other: Mean) -> bool:
-        """Whether the two intervals have no number in common."""
-        return abs(self.value - other.value) > self.half_width + other.half_width
 
     def __str__(self) -> str:
         if math.isinf(self.half_width):
@@ -89,6 +89,8 @@ def render_ablation(file: Path) -> str:
         parts.append(f"## {_TITLES.get(group, escape(group))}")
         agreements = _agreements(rows, metrics[0]) if group == "table3" else {}
         parts.append(_grid(rows, metrics, agreements))
+        if agreements:
+            parts.append(_APART)
     text = "\n\n".join(parts) + "\n"
     write_atomic(file.with_suffix(".md"), text)
     return text
@@ -141,26 +143,34 @@ def _printed(label: str) -> str:
 
 
 def _agreements(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, str]:
-    """For each row, with how many of the others it stands as in the paper.
-
-    "apart" are pairs whose intervals do not touch; the others may be an accident of the seeds.
-    """
+    """For each row, with how many of the others it stands as in the paper, and how surely."""
     lower_is_better = METRICS.load(metric).higher_is_better is False
-    means = {row["label"]: Mean.of(row["scores"][metric]) for row in rows}
+    scores = {row["label"]: row["scores"][metric] for row in rows}
     paper = {row["label"]: float(_printed(row["label"])) for row in rows}
     found = {}
-    for label, mean in means.items():
-        others = [(name, other) for name, other in means.items() if name != label]
-        known = [(name, other) for name, other in others if other is not None]
-        if mean is None or not known:
+    for label, own in scores.items():
+        others = [name for name in scores if name != label]
+        gains = {name: _gain(own, scores[name]) for name in others}
+        known = {name: gain for name, gain in gains.items() if gain is not None}
+        if not known:
             found[label] = "not known"
             continue
-        agree, apart = 0, 0
-        for name, other in known:
-            ours_better = (mean.value < other.value) == lower_is_better
-            if mean.value != other.value and ours_better == (paper[label] < paper[name]):
-                agree += 1
-                apart += mean.apart(other)
-        verdict = "yes" if agree == len(others) else "no" if not agree else "in part"
-        found[label] = f"{verdict}: {agree} of {len(others)} pairs, {apart} of them apart"
+        agreeing = [
+            gain
+            for name, gain in known.items()
+            if gain.value and ((gain.value > 0) == lower_is_better) == (paper[label] < paper[name])
+        ]
+        apart = sum(abs(gain.value) > gain.half_width for gain in agreeing)
+        verdict = "yes" if len(agreeing) == len(others) else "in part" if agreeing else "no"
+        found[label] = f"{verdict}: {len(agreeing)} of {len(others)} pairs, {apart} of them apart"
     return found
+
+
+def _gain(own: Sequence[float | None], other: Sequence[float | None]) -> Mean | None:
+    """By how much `other` is larger, over the seeds that both were sampled with."""
+    return Mean.of(
+        [
+            None if first is None or second is None else second - first
+            for first, second in zip(own, other, strict=True)
+        ]
+    )

@@ -49,7 +49,6 @@ def test_the_interval_is_students():
     assert Mean.of([1.0, None]) is None
     assert Mean.of([]) is None
     assert str(Mean.of([3.0])) == "3"
-    assert not Mean.of([3.0]).apart(Mean.of([900.0]))
 
 
 def test_the_order_of_the_paper(tmp_path):
@@ -73,6 +72,25 @@ def test_another_order_is_reported_as_it_is(tmp_path):
         "in part: 2 of 3 pairs, 1 of them apart",
         "yes: 3 of 3 pairs, 2 of them apart",
     ]
+
+
+def test_pairs_are_compared_seed_by_seed(tmp_path):
+    """What the seeds share does not hide a difference that every one of them shows."""
+    text = render_ablation(
+        _write(tmp_path, [[100, 200, 300], [130, 231, 332], [110, 211, 309], [500, 90, 800]])
+    )
+    assert _verdicts(text) == [
+        "yes: 3 of 3 pairs, 2 of them apart",
+        "yes: 3 of 3 pairs, 2 of them apart",
+        "yes: 3 of 3 pairs, 2 of them apart",
+        "yes: 3 of 3 pairs, 0 of them apart",
+    ]
+    assert "seed by sampling seed" in text
+
+
+def test_a_single_seed_sets_nothing_apart(tmp_path):
+    text = render_ablation(_write(tmp_path, [[100], [200], [150], [400]]))
+    assert _verdicts(text) == ["yes: 3 of 3 pairs, 0 of them apart"] * 4
 
 
 def test_a_missing_value_is_not_filled_in(tmp_path):
