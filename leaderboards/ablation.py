@@ -30,8 +30,9 @@ _TITLES: Final = {
     "frame_stride": "Frame stride asked of the network",
 }
 _APART: Final = (
-    "Pairs are apart if the 95 % interval of their differences, sampling seed by sampling seed, "
-    "leaves out zero: rows of one seed share their clips and their noise."
+    "Two rows are apart if the 95 % interval of their differences, sampling seed by sampling seed, "
+    "leaves out zero: rows of one seed share their clips and their noise. "
+    r"\* apart from the first row of its table."
 )
 
 
@@ -55,6 +56,11 @@ class Mean:
 
         scale = float(student.ppf(0.975, len(known) - 1)) / math.sqrt(len(known))
         return cls(value=statistics.fmean(known), half_width=scale * statistics.stdev(known))
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return abs(self.value) > self.half_width
 
     def __str__(self) -> str:
         if math.isinf(self.half_width):
@@ -83,14 +89,13 @@ def render_ablation(file: Path) -> str:
         "sampling seeds ± 95 % interval (Student's t); it holds the noise of sampling, not of "
         "training. The paper's numbers are of UCF-101, another network and another size: only "
         "their order compares.",
+        _APART,
     ]
     for group in groups:
         rows = [row for row in content["rows"] if row["group"] == group]
         parts.append(f"## {_TITLES.get(group, escape(group))}")
         agreements = _agreements(rows, metrics[0]) if group == "table3" else {}
         parts.append(_grid(rows, metrics, agreements))
-        if agreements:
-            parts.append(_APART)
     text = "\n\n".join(parts) + "\n"
     write_atomic(file.with_suffix(".md"), text)
     return text
@@ -117,8 +122,12 @@ def _grid(
     sides = ["---", *["--:"] * len(metrics), *(["--:", "---"] if agreements else [])]
     lines = [_line(heads), _line(sides)]
     for row in rows:
-        means = [Mean.of(row["scores"][name]) for name in metrics]
-        cells = [escape(row["label"]), *(MISSING if m is None else str(m) for m in means)]
+        cells = [escape(row["label"])]
+        for name in metrics:
+            own, first = row["scores"][name], rows[0]["scores"][name]
+            mean, gain = Mean.of(own), _gain(first, own)
+            mark = r"\*" if gain is not None and gain.sure else ""
+            cells.append(MISSING if mean is None else f"{mean}{mark}")
         if agreements:
             cells += [_printed(row["label"]) or MISSING, agreements[row["label"]]]
         lines.append(_line(cells))
@@ -160,7 +169,7 @@ def _agreements(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, str
             for name, gain in known.items()
             if gain.value and ((gain.value > 0) == lower_is_better) == (paper[label] < paper[name])
         ]
-        apart = sum(abs(gain.value) > gain.half_width for gain in agreeing)
+        apart = sum(gain.sure for gain in agreeing)
         verdict = "yes" if len(agreeing) == len(others) else "in part" if agreeing else "no"
         found[label] = f"{verdict}: {len(agreeing)} of {len(others)} pairs, {apart} of them apart"
     return found

@@ -85,12 +85,14 @@ def test_pairs_are_compared_seed_by_seed(tmp_path):
         "yes: 3 of 3 pairs, 2 of them apart",
         "yes: 3 of 3 pairs, 0 of them apart",
     ]
-    assert "seed by sampling seed" in text
+    values = [line.split("|")[2].strip() for line in text.splitlines() if line.count("|") == 5]
+    assert [value.endswith(r"\*") for value in values[2:]] == [False, True, True, False]
 
 
 def test_a_single_seed_sets_nothing_apart(tmp_path):
     text = render_ablation(_write(tmp_path, [[100], [200], [150], [400]]))
     assert _verdicts(text) == ["yes: 3 of 3 pairs, 0 of them apart"] * 4
+    assert r"400\*" not in text
 
 
 def test_a_missing_value_is_not_filled_in(tmp_path):
