@@ -31,7 +31,6 @@ _PLACES = 9
 _PICTURE_SHARE = 0.15
 """Of the clips: those that are a camera's move over a photograph."""
 
-
 _SCENES_PER_SEED = 10_000_000
 
 
@@ -83,7 +82,7 @@ class SceneFrames(Dataset[torch.Tensor]):
 class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
     """Clips uint8 (T, 3, H, W) with caption and frame stride, one per index.
 
-    Scenes, and, if there are photographs, for some of them the scene's camera over one of these.
+    Scenes and, if there are photographs, in the place of some a camera's move over one of these.
     """
 
     def __init__(
