@@ -137,7 +137,10 @@ class Background:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """All that can be seen, in painter's order: the first shape is the subject and lies on top."""
+    """All that can be seen, in painter's order: the first shape is the subject and lies on top.
+
+    Scenes of `scene_from_seed` have a subject; without shapes there is the camera's move alone.
+    """
 
     seed: int
     background: Background
