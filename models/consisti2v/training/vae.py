@@ -2,7 +2,8 @@
 
 Shapes: B frames, C channels, H, W pixels, D latent channels.
 
-Loss: L1 + `lpips_weight` * LPIPS + `kl_weight` * KL, as in latent diffusion without the adversary.
+Loss: L1 + `lpips_weight` * LPIPS + `kl_weight` * KL, as in latent diffusion without the adversary;
+on request also what makes latents easier for a video network (`equivariance.py`).
 The LPIPS term needs AlexNet weights (a safetensors file of torchvision's `features.*` names);
 without them it is left out.
 """
@@ -27,6 +28,13 @@ from i2vbench.models.consisti2v.training.data import (
     find_pictures,
     stream,
     to_unit_range,
+)
+from i2vbench.models.consisti2v.training.equivariance import (
+    FINER,
+    coarse,
+    moved,
+    random_moves,
+    small_noise,
 )
 from i2vbench.models.consisti2v.training.progress import (
     Ema,
@@ -75,6 +83,14 @@ class VaeTraining:
     bf16: bool = field(default_factory=lambda: has_arithmetic("bf16"))
     decoder_only: bool = False
     """Second stage: the encoder stays, so that a UNet can be trained on its latents meanwhile."""
+    moved_weight: float = 0.0
+    """Weight of what moved pictures' latents differ from moved latents, which half are decoded."""
+    latent_noise: float = 0.0
+    """Largest deviation of the noise that is decoded with the latents, in deviations of these."""
+
+    def __post_init__(self) -> None:
+        if self.decoder_only and self.moved_weight:
+            raise ValueError("moved_weight trains the encoder, which decoder_only leaves")
 
 
 class Lpips(nn.Module):
@@ -114,7 +130,7 @@ def train(
         config: AutoencoderKL configuration; the tiny one if None.
         pictures: Photographs whose crops make a fifth of each batch.
         lpips: Callable distance of two batches in [-1, 1].
-        initial: Diffusers folder to start from, for the decoder-only stage.
+        initial: Diffusers folder to go on from.
     """
     torch.manual_seed(options.seed)
     vae = _create(config or VAE_CONFIG, initial)
@@ -128,7 +144,8 @@ def train(
     ema = Ema(vae, options.ema_decay)
     parts = {"model": vae, "optimizer": optimizer, "ema": ema}
     start = load_state(output, parts)
-    dataset = SceneFrames(options.batch_size, options.size_px, pictures or ())
+    finer = FINER if options.moved_weight else 1
+    dataset = SceneFrames(options.batch_size, options.size_px * finer, pictures or ())
     began = time.monotonic()
     for step, batch in zip(
         range(start, options.steps),
@@ -180,16 +197,46 @@ def _losses(
     lpips: nn.Module | None,
     generator: torch.Generator,
 ) -> dict[str, torch.Tensor]:
+    if options.moved_weight:
+        return _losses_of_moved(vae, frames_BCHW, options, lpips, generator)
     with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
         posterior = vae.encode(frames_BCHW).latent_dist
         latents_BDHW = posterior.mean + posterior.std * torch.randn(
             posterior.mean.shape, generator=generator
         )
+        if options.latent_noise:
+            latents_BDHW = latents_BDHW + small_noise(latents_BDHW, options.latent_noise, generator)
         output_BCHW = vae.decode(latents_BDHW).sample
     losses = reconstruction_losses(output_BCHW, frames_BCHW, options, lpips)
     kl = posterior.kl().float().mean()
     losses["loss"] = losses["loss"] + options.kl_weight * kl
     return {**losses, "kl": kl.detach()}
+
+
+def _losses_of_moved(
+    vae: AutoencoderKL,
+    finer_BCHW: torch.Tensor,
+    options: VaeTraining,
+    lpips: nn.Module | None,
+    generator: torch.Generator,
+) -> dict[str, torch.Tensor]:
+    """Half of the frames, drawn :data:`FINER` times as large, are moved; latents are means."""
+    frames_BCHW, half = coarse(finer_BCHW), len(finer_BCHW) // 2
+    moves_N23 = random_moves(half, generator)
+    moved_NCHW = coarse(moved(finer_BCHW[:half], moves_N23))
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        means = vae.encode(torch.cat([frames_BCHW, moved_NCHW])).latent_dist.mean
+    latents_BDHW, of_moved_NDHW = means.float().split([len(frames_BCHW), half])
+    moved_NDHW = moved(latents_BDHW[:half], moves_N23)
+    apart = (of_moved_NDHW - moved_NDHW).square().mean() / latents_BDHW.detach().var()
+    shown_BDHW = torch.cat([moved_NDHW, latents_BDHW[half:]])
+    shown_BDHW = shown_BDHW + small_noise(shown_BDHW, options.latent_noise, generator)
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        output_BCHW = vae.decode(shown_BDHW).sample
+    expected_BCHW = torch.cat([moved_NCHW, frames_BCHW[half:]])
+    losses = reconstruction_losses(output_BCHW, expected_BCHW, options, lpips)
+    losses["loss"] = losses["loss"] + options.moved_weight * apart
+    return {**losses, "apart": apart.detach()}
 
 
 def reconstruction_losses(
@@ -248,6 +295,23 @@ def _set_scaling_factor(vae: AutoencoderKL, options: VaeTraining) -> None:
     type=click.Path(path_type=Path, exists=True),
     help="Train only the decoder of this VAE.",
 )
+@click.option(
+    "--initial",
+    type=click.Path(path_type=Path, exists=True),
+    help="VAE to go on from, both halves.",
+)
+@click.option(
+    "--moved-weight",
+    default=0.0,
+    show_default=True,
+    help="Weight of latents that do not move as their picture does.",
+)
+@click.option(
+    "--latent-noise",
+    default=0.0,
+    show_default=True,
+    help="Largest noise on what is decoded, in deviations of the latents.",
+)
 @click.option("--peak-rate", default=8e-4, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(
@@ -257,11 +321,16 @@ def main(
     pictures: Path | None,
     lpips_weights: Path | None,
     decoder_of: Path | None,
+    initial: Path | None,
+    moved_weight: float,
+    latent_noise: float,
     peak_rate: float,
     seed: int,
 ) -> None:
     """Trains the tiny autoencoder on procedural scenes."""
     logging.basicConfig(level=logging.INFO)
+    if decoder_of and initial:
+        raise click.UsageError("--decoder-of and --initial name two starts; give one of them")
     lpips = Lpips(lpips_weights) if lpips_weights else None
     options = VaeTraining(
         steps=steps,
@@ -269,8 +338,16 @@ def main(
         peak_rate=peak_rate,
         seed=seed,
         decoder_only=decoder_of is not None,
+        moved_weight=moved_weight,
+        latent_noise=latent_noise,
     )
-    train(output, options, pictures=find_pictures(pictures), lpips=lpips, initial=decoder_of)
+    train(
+        output,
+        options,
+        pictures=find_pictures(pictures),
+        lpips=lpips,
+        initial=decoder_of or initial,
+    )
 
 
 if __name__ == "__main__":

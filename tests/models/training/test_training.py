@@ -123,13 +123,18 @@ def _resumed(monkeypatch, module, run):
     run()
 
 
-def test_the_autoencoder_resumes_with_the_same_losses(vae_run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("changes", [{}, {"moved_weight": 0.2, "latent_noise": 0.3}])
+def test_the_autoencoder_resumes_with_the_same_losses(tmp_path, monkeypatch, changes):
+    options = dataclasses.replace(VAE_OPTIONS, **changes)
+    vae_training.train(tmp_path / "whole", options, config=VAE)
     _resumed(
-        monkeypatch, vae_training, lambda: vae_training.train(tmp_path, VAE_OPTIONS, config=VAE)
+        monkeypatch,
+        vae_training,
+        lambda: vae_training.train(tmp_path / "killed", options, config=VAE),
     )
     # Steps 0 to 2, then 2 and 3 again from the checkpoint after step 1.
-    unbroken = _losses(vae_run)
-    assert _losses(tmp_path) == [*unbroken[:3], *unbroken[2:]]
+    unbroken = _losses(tmp_path / "whole")
+    assert _losses(tmp_path / "killed") == [*unbroken[:3], *unbroken[2:]]
 
 
 def test_the_clip_resumes_with_the_same_losses(text_run, tmp_path, monkeypatch):
