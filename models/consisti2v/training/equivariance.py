@@ -1,10 +1,11 @@
 """Latents that move as their picture does, which is what an image-to-video network has to make.
 
-An autoencoder of photographs is free to write a shape that has gone on by a pixel in quite another
-way, and then a network has to learn the writing of each shape at each place. Here the latents of a
-picture that is shifted, turned and scaled are held against its latents, shifted, turned and scaled,
-and so is what is decoded from these (EQ-VAE, arXiv:2502.09509, asks for the second alone). The
-decoder is given noisy latents, as a sampler leaves them (of the kind of arXiv:2507.15856).
+An autoencoder of single pictures is free to write a shape that has gone on by a pixel in quite
+another way, and then a network has to learn the writing of each shape at each place. Here the
+latents of a picture that is shifted, turned and scaled are held against its latents, shifted,
+turned and scaled, and so is what is decoded from these (EQ-VAE, arXiv:2502.09509, asks for the
+second alone). The decoder is given noisy latents, as a sampler leaves them (of the kind of
+arXiv:2507.15856).
 
 Shapes: B frames, C channels, H, W pixels or latent cells.
 """

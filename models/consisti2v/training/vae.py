@@ -197,30 +197,40 @@ def _losses(
     lpips: nn.Module | None,
     generator: torch.Generator,
 ) -> dict[str, torch.Tensor]:
-    if options.moved_weight:
-        return _losses_of_moved(vae, frames_BCHW, options, lpips, generator)
+    """Returns the loss of a batch and, for the log, its parts.
+
+    With a `moved_weight` the frames are drawn :data:`FINER` times as large.
+    """
+    shown = _shown_moved if options.moved_weight else _shown
+    latents_BDHW, expected_BCHW, added, logged = shown(vae, frames_BCHW, options, generator)
+    latents_BDHW = latents_BDHW + small_noise(latents_BDHW, options.latent_noise, generator)
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        output_BCHW = vae.decode(latents_BDHW).sample
+    losses = reconstruction_losses(output_BCHW, expected_BCHW, options, lpips)
+    losses["loss"] = losses["loss"] + added
+    return {**losses, **logged}
+
+
+_Shown = tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]
+"""Latents, the frames that they should be decoded to, what is added to the loss, and the log's."""
+
+
+def _shown(
+    vae: AutoencoderKL, frames_BCHW: torch.Tensor, options: VaeTraining, generator: torch.Generator
+) -> _Shown:
     with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
         posterior = vae.encode(frames_BCHW).latent_dist
         latents_BDHW = posterior.mean + posterior.std * torch.randn(
             posterior.mean.shape, generator=generator
         )
-        if options.latent_noise:
-            latents_BDHW = latents_BDHW + small_noise(latents_BDHW, options.latent_noise, generator)
-        output_BCHW = vae.decode(latents_BDHW).sample
-    losses = reconstruction_losses(output_BCHW, frames_BCHW, options, lpips)
     kl = posterior.kl().float().mean()
-    losses["loss"] = losses["loss"] + options.kl_weight * kl
-    return {**losses, "kl": kl.detach()}
+    return latents_BDHW, frames_BCHW, options.kl_weight * kl, {"kl": kl.detach()}
 
 
-def _losses_of_moved(
-    vae: AutoencoderKL,
-    finer_BCHW: torch.Tensor,
-    options: VaeTraining,
-    lpips: nn.Module | None,
-    generator: torch.Generator,
-) -> dict[str, torch.Tensor]:
-    """Half of the frames, drawn :data:`FINER` times as large, are moved; latents are means."""
+def _shown_moved(
+    vae: AutoencoderKL, finer_BCHW: torch.Tensor, options: VaeTraining, generator: torch.Generator
+) -> _Shown:
+    """Half of the frames and of their latents, which are means here, are moved."""
     frames_BCHW, half = coarse(finer_BCHW), len(finer_BCHW) // 2
     moves_N23 = random_moves(half, generator)
     moved_NCHW = coarse(moved(finer_BCHW[:half], moves_N23))
@@ -229,14 +239,12 @@ def _losses_of_moved(
     latents_BDHW, of_moved_NDHW = means.float().split([len(frames_BCHW), half])
     moved_NDHW = moved(latents_BDHW[:half], moves_N23)
     apart = (of_moved_NDHW - moved_NDHW).square().mean() / latents_BDHW.detach().var()
-    shown_BDHW = torch.cat([moved_NDHW, latents_BDHW[half:]])
-    shown_BDHW = shown_BDHW + small_noise(shown_BDHW, options.latent_noise, generator)
-    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-        output_BCHW = vae.decode(shown_BDHW).sample
-    expected_BCHW = torch.cat([moved_NCHW, frames_BCHW[half:]])
-    losses = reconstruction_losses(output_BCHW, expected_BCHW, options, lpips)
-    losses["loss"] = losses["loss"] + options.moved_weight * apart
-    return {**losses, "apart": apart.detach()}
+    return (
+        torch.cat([moved_NDHW, latents_BDHW[half:]]),
+        torch.cat([moved_NCHW, frames_BCHW[half:]]),
+        options.moved_weight * apart,
+        {"apart": apart.detach()},
+    )
 
 
 def reconstruction_losses(
@@ -291,15 +299,11 @@ def _set_scaling_factor(vae: AutoencoderKL, options: VaeTraining) -> None:
     help="AlexNet safetensors file.",
 )
 @click.option(
-    "--decoder-of",
-    type=click.Path(path_type=Path, exists=True),
-    help="Train only the decoder of this VAE.",
-)
-@click.option(
     "--initial",
     type=click.Path(path_type=Path, exists=True),
-    help="VAE to go on from, both halves.",
+    help="Diffusers folder of a VAE to go on from.",
 )
+@click.option("--decoder-only", is_flag=True, help="The encoder of --initial stays as it is.")
 @click.option(
     "--moved-weight",
     default=0.0,
@@ -320,8 +324,8 @@ def main(
     batch_size: int,
     pictures: Path | None,
     lpips_weights: Path | None,
-    decoder_of: Path | None,
     initial: Path | None,
+    decoder_only: bool,
     moved_weight: float,
     latent_noise: float,
     peak_rate: float,
@@ -329,25 +333,19 @@ def main(
 ) -> None:
     """Trains the tiny autoencoder on procedural scenes."""
     logging.basicConfig(level=logging.INFO)
-    if decoder_of and initial:
-        raise click.UsageError("--decoder-of and --initial name two starts; give one of them")
+    if decoder_only and initial is None:
+        raise click.UsageError("--decoder-only needs the encoder of a VAE; give --initial FOLDER")
     lpips = Lpips(lpips_weights) if lpips_weights else None
     options = VaeTraining(
         steps=steps,
         batch_size=batch_size,
         peak_rate=peak_rate,
         seed=seed,
-        decoder_only=decoder_of is not None,
+        decoder_only=decoder_only,
         moved_weight=moved_weight,
         latent_noise=latent_noise,
     )
-    train(
-        output,
-        options,
-        pictures=find_pictures(pictures),
-        lpips=lpips,
-        initial=decoder_of or initial,
-    )
+    train(output, options, pictures=find_pictures(pictures), lpips=lpips, initial=initial)
 
 
 if __name__ == "__main__":

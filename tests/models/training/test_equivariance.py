@@ -1,30 +1,13 @@
-"""Latents that move with their picture: the moves, the noise, and what the training is told."""
+"""Moves of pictures and of their latents, and the noise on these."""
 
-import dataclasses
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from i2vbench.models.consisti2v.training import equivariance
-from i2vbench.models.consisti2v.training import vae as vae_training
 from i2vbench.models.consisti2v.training.data import SceneFrames, to_unit_range
-from i2vbench.models.consisti2v.training.vae import VAE_CONFIG, VaeTraining
-
-VAE = {**VAE_CONFIG, "block_out_channels": [8, 8, 8], "norm_num_groups": 4}
-OPTIONS = VaeTraining(
-    steps=4,
-    batch_size=4,
-    size_px=16,
-    warmup_steps=1,
-    num_workers=0,
-    save_every=2,
-    bf16=False,
-    moved_weight=0.2,
-    latent_noise=0.3,
-)
 
 
 def _shift(right: float, down: float) -> torch.Tensor:
@@ -78,56 +61,3 @@ def test_noise_is_in_deviations_of_the_latents_and_trains_no_encoder_to_be_loud(
     assert noise[0].std().item() == pytest.approx(0.3 / math.sqrt(3), rel=0.05)
     latents.requires_grad_(True)
     assert not equivariance.small_noise(latents, 0.3, torch.Generator()).requires_grad
-
-
-class _Pooling(torch.nn.Module):
-    """An autoencoder that averages cells of 4x4 pixels, and writes each place in its own way."""
-
-    def __init__(self, own_way: float) -> None:
-        super().__init__()
-        self.own_way = own_way
-
-    def encode(self, frames_BCHW):
-        mean = F.avg_pool2d(frames_BCHW, 4)
-        places = torch.arange(mean.shape[-1]) % 2 * 2.0 - 1.0
-        mean = mean * (1 - self.own_way + self.own_way * places)
-        return SimpleNamespace(latent_dist=SimpleNamespace(mean=mean))
-
-    def decode(self, latents):
-        return SimpleNamespace(sample=F.interpolate(latents, scale_factor=4.0))
-
-
-def test_the_loss_tells_latents_that_move_with_their_picture_from_those_that_do_not():
-    frames = to_unit_range(SceneFrames(8, 128)[1])
-    apart = []
-    for own_way in (0.0, 1.0):
-        losses = vae_training._losses_of_moved(
-            _Pooling(own_way),
-            frames,
-            dataclasses.replace(OPTIONS, size_px=64, latent_noise=0.0),
-            None,
-            torch.Generator().manual_seed(6),
-        )
-        plain = losses["l1"] + OPTIONS.mse_weight * 4 * 10 ** (-losses["psnr"] / 10)
-        assert losses["loss"].item() == pytest.approx(
-            (plain + OPTIONS.moved_weight * losses["apart"]).item(), rel=1e-4
-        )
-        apart.append(losses["apart"].item())
-    assert 5 * apart[0] < apart[1]
-
-
-def test_a_training_with_moves_goes_on_from_both_halves_of_an_autoencoder(tmp_path):
-    plain = dataclasses.replace(OPTIONS, moved_weight=0.0, latent_noise=0.0)
-    before = vae_training.train(tmp_path / "plain", plain, config=VAE).state_dict()
-    # A rate at which nothing but the start can tell.
-    slow = dataclasses.replace(OPTIONS, peak_rate=1e-9)
-    same = vae_training.train(tmp_path / "slow", slow, initial=tmp_path / "plain" / "vae")
-    after = vae_training.train(tmp_path / "moved", OPTIONS, initial=tmp_path / "plain" / "vae")
-    for key in ("encoder.conv_in.weight", "decoder.conv_in.weight"):
-        torch.testing.assert_close(same.state_dict()[key], before[key])
-        assert not torch.allclose(after.state_dict()[key], before[key])
-
-
-def test_a_decoder_alone_cannot_be_told_how_latents_move():
-    with pytest.raises(ValueError, match="moved_weight"):
-        VaeTraining(decoder_only=True, moved_weight=0.2)
