@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import numpy as np
@@ -54,16 +55,17 @@ class OpenVINOBody:
 
         model = _export(openvino, self._method, shape)
         wanted = PRECISIONS[self._dtype]
-        compiled = openvino.Core().compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": wanted,
-                # One batch at a time, on the threads that torch may use.
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            },
-        )
+        options = {
+            "INFERENCE_PRECISION_HINT": wanted,
+            # One batch at a time, on the threads that torch may use.
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        # In a thread that ends here: where the CPU has AVX-512, OpenVINO gives the thread that
+        # compiles another stack for signals. Two networks that go in the order in which they came
+        # leave it memory that is freed, and the next signal, a child process's end, kills Python.
+        with ThreadPoolExecutor(1) as thread:
+            compiled = thread.submit(openvino.Core().compile_model, model, "CPU", options).result()
         # Where a CPU has no bfloat16 it computes in float32 and does not say so: another number
         # under the same name.
         got = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
