@@ -56,7 +56,7 @@ class ConsistI2VOptions(Options):
     """1.0 published; at most 1 is off."""
     guidance_rescale: float | None = None
     """0 to 1; 0 published, which is off."""
-    frame_stride: int | None = None
+    frame_stride: float | None = None
     """Speed asked of the network; 3 published."""
     frameinit: bool | None = None
     """On in the published configuration."""

@@ -35,8 +35,9 @@ class Sampling:
     scales are equal."""
     guidance_rescale: float = 0.0
     """0 to 1; 0 is off."""
-    frame_stride: int = 3
-    """The speed asked of the network: source frames between two frames in training."""
+    frame_stride: float = 3
+    """The speed asked of the network: source frames from one frame to the next in training; it may
+    be a fraction, as its sinusoid takes any number."""
     frameinit: bool = True
     frameinit_noise_level: int = 850
     """Of 0 to 999: where the still video is noised to before the frequencies are mixed."""
@@ -59,7 +60,7 @@ class Sampling:
         _within("guidance_scale_text", self.guidance_scale_text, 0, 1000)
         _within("guidance_scale_image", self.guidance_scale_image, 0, 1000)
         _within("guidance_rescale", self.guidance_rescale, 0, 1)
-        _within("frame_stride", self.frame_stride, 1, 1000, int)
+        _within("frame_stride", self.frame_stride, 1, 1000)
         _within("frameinit_noise_level", self.frameinit_noise_level, 0, _NUM_TRAIN_STEPS - 1, int)
         _within("frameinit_d_s", self.frameinit_d_s, 0, 2)
         _within("frameinit_d_t", self.frameinit_d_t, 0, 2)

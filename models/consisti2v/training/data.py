@@ -7,6 +7,7 @@ validation seeds lie below it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +80,7 @@ class SceneFrames(Dataset[torch.Tensor]):
         return _cropped(picture, self._size_px, self._size_px, rng)
 
 
-class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
+class SceneClips(Dataset[tuple[torch.Tensor, str, float]]):
     """Clips uint8 (T, 3, H, W) with caption and frame stride, one per index.
 
     Scenes and, if there are photographs, in the place of some a camera's move over one of these.
@@ -91,23 +92,29 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
         size_px: int = 64,
         *,
         first_seed: int = TRAIN_SEED_START,
-        strides: tuple[int, int] = STRIDES,
+        strides: tuple[float, float] = STRIDES,
+        stride_step: float = 1,
         scene_sides: int = 1,
         pictures: Sequence[Path] = (),
     ) -> None:
-        """With `scene_sides`, windows of scenes that are so many times as large."""
+        """With `scene_sides`, windows of scenes that are so many times as large.
+
+        The frame stride is the smaller of `strides` and a whole number of `stride_step`, up to the
+        larger; scenes are drawn at any time, so it need not be whole.
+        """
         self._num_frames = num_frames
         self._size_px = size_px
         self._first_seed = first_seed
         self._strides = strides
+        self._stride_step = stride_step
         self._scene_sides = scene_sides
         self._pictures = [_read_picture(path) for path in pictures]
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, str, int]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str, float]:
         scene, stride, rng = self._drawn(index)
         side = self._size_px * self._scene_sides
         canvas = None if scene.shapes else self._canvas(index)
-        video = render(scene, self._num_frames, side, side, float(stride), canvas=canvas)
+        video = render(scene, self._num_frames, side, side, stride, canvas=canvas)
         text = caption(scene, int(rng.integers(NUM_PHRASINGS * 16)))
         frames = torch.from_numpy(self._window(video, index)).permute(0, 3, 1, 2).contiguous()
         return frames, text, stride
@@ -119,7 +126,7 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
         """
         scene, stride, _ = self._drawn(index)
         side = cells * self._scene_sides
-        flow_THW2 = backward_flow(scene, self._num_frames, side, side, float(stride))
+        flow_THW2 = backward_flow(scene, self._num_frames, side, side, stride)
         flow_THW2 = self._window(flow_THW2, index) * self._scene_sides
         return torch.from_numpy(flow_THW2).permute(0, 3, 1, 2)
 
@@ -134,10 +141,12 @@ class SceneClips(Dataset[tuple[torch.Tensor, str, int]]):
         top, left = (int(rng.integers(_PLACES)) * apart for _ in range(2))
         return frames_THWC[:, top : top + side, left : left + side]
 
-    def _drawn(self, index: int) -> tuple[Scene, int, np.random.Generator]:
+    def _drawn(self, index: int) -> tuple[Scene, float, np.random.Generator]:
         rng = np.random.Generator(np.random.PCG64((index, 2)))
         scene = scene_from_seed(self._first_seed + index)
-        stride = int(rng.integers(self._strides[0], self._strides[1] + 1))
+        smallest, largest = self._strides
+        parts = math.floor((largest - smallest) / self._stride_step + 1e-9)
+        stride = smallest + self._stride_step * int(rng.integers(parts + 1))
         chance = np.random.Generator(np.random.PCG64((index, 5)))
         if self._pictures and chance.random() < _PICTURE_SHARE:
             camera = CAMERAS[int(chance.integers(len(CAMERAS)))]

@@ -70,8 +70,10 @@ class UNetTraining:
     """Latent channels count by what their errors do to the pixels; published: all the same."""
     flow_weight: float = 0.0
     """Weight of the flow's loss (`flow.py`) beside that of what is predicted; published: 0."""
-    strides: tuple[int, int] = STRIDES
+    strides: tuple[float, float] = STRIDES
     """Range of the frame stride, both ends included."""
+    stride_step: float = 1
+    """Between the strides that are drawn; published: 1."""
     size_px: int = 64
     scene_sides: int = 1
     """Clips are windows of `size_px` in scenes whose side is so many times as long."""
@@ -86,5 +88,9 @@ class UNetTraining:
             raise ValueError(f"prediction={self.prediction!r}; accepted: 'epsilon', 'v_prediction'")
         if self.zero_snr and self.prediction != "v_prediction":
             raise ValueError("zero_snr=True needs prediction='v_prediction'")
+        if self.strides[0] > self.strides[1]:
+            raise ValueError(f"strides={self.strides}; accepted: the smaller one first")
+        if not self.stride_step > 0:
+            raise ValueError(f"stride_step={self.stride_step}; accepted: more than 0")
         if not 0 <= self.fall <= 1:
             raise ValueError(f"fall={self.fall}; accepted: 0 to 1")

@@ -185,6 +185,7 @@ def train(
         options.size_px,
         first_seed=first_scene(options.seed),
         strides=options.strides,
+        stride_step=options.stride_step,
         scene_sides=options.scene_sides,
         pictures=pictures,
     )
@@ -365,10 +366,13 @@ def load_parts(vae: Path, text: Path) -> FrozenParts:
 )
 @click.option(
     "--strides",
-    type=(int, int),
+    type=(float, float),
     default=STRIDES,
     show_default=True,
     help="Smallest and largest frame stride.",
+)
+@click.option(
+    "--stride-step", default=1.0, show_default=True, help="Between the strides that are drawn."
 )
 @click.option(
     "--initial",
@@ -407,7 +411,8 @@ def main(
     high_noise_from: int,
     pixel_weights: bool,
     flow_weight: float,
-    strides: tuple[int, int],
+    strides: tuple[float, float],
+    stride_step: float,
     initial: Path | None,
     pictures: Path | None,
     processes: int,
@@ -434,6 +439,7 @@ def main(
         pixel_weights=pixel_weights,
         flow_weight=flow_weight,
         strides=strides,
+        stride_step=stride_step,
         seed=seed,
     )
     team = Team(rank=rank, size=processes)

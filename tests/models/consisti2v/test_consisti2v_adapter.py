@@ -102,7 +102,7 @@ def test_published_defaults_then_the_checkpoints_then_the_users(checkpoint):
     ("content", "message"),
     [
         ({"steps": 3}, "sampling.json: unknown key 'steps'"),
-        ({"frame_stride": 0}, "sampling.json: frame_stride=0; accepted: an integer from 1 to"),
+        ({"frame_stride": 0}, "sampling.json: frame_stride=0; accepted: a number from 1 to"),
         ({"fps": "8"}, "sampling.json: fps='8'; accepted: a number"),
         ([], "sampling.json holds list"),
     ],

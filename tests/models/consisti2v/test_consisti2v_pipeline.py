@@ -217,6 +217,7 @@ def test_options_reach_the_clip(checkpoint):
         {"noise": "vanilla"},
         {"noise_alpha": 3.0},
         {"frame_stride": 8},
+        {"frame_stride": 3.25},
         {"guidance_scale_text": 1.0},
         {"guidance_scale_image": 3.0},
         {"guidance_rescale": 0.7},
