@@ -95,7 +95,7 @@ def train(
     options: VaeTraining,
     *,
     num_frames: int = 16,
-    strides: tuple[float, float] = (1, 3),
+    strides: tuple[int, int] = (1, 3),
     lpips: nn.Module | None = None,
 ) -> AutoencoderKL:
     """Trains or resumes in `output` and returns the autoencoder with the averaged decoder.

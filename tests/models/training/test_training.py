@@ -319,8 +319,6 @@ def test_training_data_follow_from_the_index():
     assert torch.equal(first, again)
     assert (text, stride) == (same_text, same_stride)
     assert {clips[index][2] for index in range(40)} == {1, 2, 3, 4, 5}
-    quarters = SceneClips(4, 16, strides=(2, 2.5), stride_step=0.25)
-    assert {quarters[index][2] for index in range(20)} == {2, 2.25, 2.5}
     frames, texts = SceneFramePairs(4, 16).batch(0, 3, 0)
     assert frames.shape == (3, 2, 3, 16, 16)
     assert len(texts) == 3
@@ -405,10 +403,6 @@ def test_options_out_of_range_are_refused():
         unet_training.UNetTraining(prediction="sample")
     with pytest.raises(ValueError, match=r"fall=1.5; accepted: 0 to 1"):
         unet_training.UNetTraining(fall=1.5)
-    with pytest.raises(ValueError, match=r"strides=\(3, 2\); accepted: the smaller one first"):
-        unet_training.UNetTraining(strides=(3, 2))
-    with pytest.raises(ValueError, match=r"stride_step=0; accepted: more than 0"):
-        unet_training.UNetTraining(stride_step=0)
 
 
 def test_velocity_gives_the_clip_back():
