@@ -11,7 +11,7 @@ from typing import Any
 
 from i2vbench.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,12 @@ class Score:
     """95 % bootstrap interval over clips."""
     fingerprint: str
     """Of metric, version, extractors, weights, preprocessing and reference set."""
+    protocol: str = ""
+    """``name version`` of the protocol it was computed under."""
+    clips_sha256: str = ""
+    """Of the clips and samples it was computed on: a later scoring keeps it while they are equal."""
+    code_sha256: str = ""
+    """Of the code that computed it: likewise."""
     warnings: tuple[str, ...] = ()
     by_category: tuple[CategoryScore, ...] = ()
     """Of a clip metric, where the suite's samples have categories."""
@@ -66,12 +72,16 @@ class Results:
     suite: Mapping[str, Any]
     """``name``, ``version``, ``content_sha256``, ``num_samples``, ``limit`` (null for all)."""
     protocol: str
+    """``name version`` of the protocol that was scored last; each score names its own."""
     model: Mapping[str, Any]
     """The card: ``name``, ``version``, ``weights``, ``options``, ``num_parameters``, ``notes``."""
     seed: int
     num_takes: int
     counts: Mapping[str, int]
     """``expected``, ``ok``, ``failed``, ``skipped`` takes."""
+    geometry: tuple[Mapping[str, Any], ...] = ()
+    """The sizes and rates of the clips, the most frequent first: ``num_frames``, ``height``,
+    ``width``, ``fps`` and ``num_clips``; empty where it was not recorded."""
     scores: tuple[Score, ...] = field(default=())
 
     def to_json(self) -> str:

@@ -32,6 +32,11 @@ class Sample:
     """A group to report apart."""
     extra: Mapping[str, str | int | float] = field(default_factory=dict)
     """Further columns of the manifest."""
+    picture_key: str = ""
+    """Hash of what the first frame is made from (a file's bytes, a scene's code and number); where
+    it is empty, the pixels are hashed instead. It is part of a clip's identity."""
+    reference_key: str = ""
+    """The same for the real clip; where it is empty, the suite's content hash stands for it."""
 
     def __post_init__(self) -> None:
         check_id(self.id)
