@@ -55,7 +55,11 @@ class Score:
     clips_sha256: str = ""
     """Of the clips and samples it was computed on: a later scoring keeps it while they are equal."""
     code_sha256: str = ""
-    """Of the code that computed it: likewise."""
+    """Of the versions and the code that computed it: likewise."""
+    source: str = ""
+    """The name that it was asked for by: one of the registry, or ``path/to/file.py:Name``."""
+    arithmetic: str = ""
+    """``dtype backend`` that was asked for, e.g. ``fp32 torch``."""
     warnings: tuple[str, ...] = ()
     by_category: tuple[CategoryScore, ...] = ()
     """Of a clip metric, where the suite's samples have categories."""

@@ -1,0 +1,71 @@
+"""Text that is safe to print: one line, no terminal escapes, whatever object it comes from."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import unicodedata
+
+# C0 and C1 controls, line and paragraph separators, direction overrides and half characters.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# What a terminal would take for a command, with its argument: CSI, OSC and the other sequences.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b."
+)
+
+
+def one_line(value: object) -> str:
+    """The text of ``value`` without anything that a terminal obeys, white space folded.
+
+    An object whose ``str()`` fails gives the name of its type.
+
+    >>> one_line("two\\nlines \\x1b[31mred")
+    'two lines red'
+    """
+    try:
+        text = str(value)
+    except Exception as error:  # any class may define __str__
+        return f"{type(value).__name__} (its text cannot be shown: {type(error).__name__})"
+    return " ".join(_UNSAFE.sub(" ", _ESCAPES.sub("", text)).split())
+
+
+def printable(text: str) -> str:
+    """``text`` with its line ends and tabs, without anything else that a terminal obeys."""
+    parts = re.split(r"([\n\t])", _ESCAPES.sub("", text))
+    return "".join(part if part in "\n\t" else _UNSAFE.sub("", part) for part in parts)
+
+
+def error_line(error: BaseException) -> str:
+    """``Type: first line of its message``.
+
+    >>> error_line(ValueError("no such frame"))
+    'ValueError: no such frame'
+    """
+    try:
+        text = str(error)
+    except Exception:  # see one_line
+        return f"{type(error).__name__}: its text cannot be shown"
+    lines = [line for line in text.splitlines() if line.strip()]
+    return one_line(f"{type(error).__name__}: {lines[0] if lines else ''}").rstrip(": ")
+
+
+def short(value: object, length: int = 60) -> str:
+    """``repr(value)`` cut to about ``length`` characters, for error messages.
+
+    >>> short("x" * 100, 20)
+    "'xxxxxxx...xxxxxxxx'"
+    """
+    shortener = reprlib.Repr()
+    shortener.maxstring = shortener.maxother = shortener.maxlong = length
+    try:
+        return one_line(shortener.repr(value))
+    except ValueError:
+        # A whole number of more digits than Python converts.
+        return f"a {type(value).__name__} too long to show"
+
+
+def folded(name: str) -> str:
+    """``name`` in the form that tells names apart on every file system: NFC, case ignored."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,62 @@
+"""Which metrics of a protocol cannot run here, known before hours of generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from i2vbench.errors import MissingPackageError, MissingWeightsError
+from i2vbench.metric_runs import extractors_of
+from i2vbench.protocol import Protocol
+from i2vbench.weight_files import WEIGHT_FILES
+from i2vbench.weights import find, resolve
+
+# OpenCV's flow takes its place.
+_OPTIONAL = {("flow", "raft-large")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingWeights:
+    """A metric whose weights are not here."""
+
+    metric: str
+    weights: str
+    reason: str
+
+
+def missing_weights(
+    names: Sequence[str], protocol: Protocol, *, download: bool
+) -> list[MissingWeights]:
+    """The metrics that would be empty columns for want of weights.
+
+    Metrics that the protocol itself declares unavailable are not among them.
+
+    Args:
+        names: of the metrics asked for.
+        protocol: which network each reads.
+        download: fetch what can be fetched; else only look.
+
+    Raises:
+        UserError: a metric that does not exist.
+    """
+    found = []
+    for name in names:
+        for extractor in extractors_of(name, protocol):
+            for entry in WEIGHT_FILES.values():
+                if extractor not in entry.loaded_by or (extractor, entry.name) in _OPTIONAL:
+                    continue
+                reason = _why_missing(entry.name, download=download)
+                if reason:
+                    found.append(MissingWeights(metric=name, weights=entry.name, reason=reason))
+    return found
+
+
+def _why_missing(weights: str, *, download: bool) -> str:
+    try:
+        if download:
+            resolve(weights)
+        elif find(weights) is None:
+            return f"weights {weights!r} are not here"
+    except (MissingWeightsError, MissingPackageError) as error:
+        return str(error)
+    return ""
