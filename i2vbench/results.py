@@ -89,7 +89,7 @@ class Score:
     protocol: str = ""
     """``name version`` of the protocol it was computed under."""
     clips_sha256: str = ""
-    """Of the clips and samples it was computed on: a later scoring keeps it while they are equal."""
+    """Of the clips and samples it was computed on: a later scoring keeps it while they stay."""
     code_sha256: str = ""
     """Of the code that computed it: likewise."""
     warnings: tuple[str, ...] = ()
@@ -124,8 +124,6 @@ class Results:
     def to_json(self) -> str:
         """Indented JSON without NaN, newline at the end."""
         return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
-
-
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -166,11 +164,10 @@ def load_results(path: Path) -> Results:
         _refuse_contradictions(results.scores)
     except FieldError as error:
         raise UserError(f"{file}: {error}") from error
+    if version == SCHEMA_VERSION:
+        return results
     # Schema 1 has one protocol, which its scores do not repeat.
-    scores = (
-        score if score.protocol else dataclasses.replace(score, protocol=results.protocol)
-        for score in results.scores
-    )
+    scores = (dataclasses.replace(s, protocol=results.protocol) for s in results.scores)
     return dataclasses.replace(results, scores=tuple(scores))
 
 
@@ -203,4 +200,6 @@ def _refuse_contradictions(scores: tuple[Score, ...]) -> None:
                     "n_expected were expected"
                 )
             if part.ci95 and part.ci95[0] > part.ci95[1]:
-                raise FieldError(f"{where}.ci95 is {list(part.ci95)}, its ends in order were expected")
+                raise FieldError(
+                    f"{where}.ci95 is {list(part.ci95)}, its ends in order were expected"
+                )

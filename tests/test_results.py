@@ -151,7 +151,10 @@ def _deep(levels: int) -> list[Any]:
         (_set("scores", 0, "value", to=float("nan")), "scores[0].value is NaN, a number or null"),
         (_set("scores", 0, "value", to=10**400), "scores[0].value is 1000"),
         (_set("scores", 0, "unit", to={}), "scores[0].unit is {}, a text was expected"),
-        (_set("scores", 0, "level", to="frame"), 'is "frame", one of clip, set, total was expected'),
+        (
+            _set("scores", 0, "level", to="frame"),
+            'is "frame", one of clip, set, total was expected',
+        ),
         (_set("scores", 0, "higher_is_better", to=1), "is 1, true or false or null was expected"),
         (_set("scores", 0, "n_scored", to=1.0), "is 1.0, a whole number was expected"),
         (_set("scores", 0, "n_scored", to=-1), "scores[0].n_scored is -1, a number from 0 was"),
@@ -261,8 +264,12 @@ def test_any_value_in_any_place_is_read_or_refused_in_one_line(
     try:
         results = load_results(file)
     except UserError as error:
-        assert str(error).startswith(str(file))
-        assert str(error).isprintable()
+        complaint = str(error)
+    else:
+        complaint = ""
+    if complaint:
+        assert complaint.startswith(str(file))
+        assert complaint.isprintable()
         return
     # What was read can be written, and shown.
     assert load_results(file).to_json() == results.to_json()
