@@ -1,9 +1,10 @@
 """Which runs share a table, which scores share a column, and in words why others do not.
 
 A *table* is one suite (name, version, content hash, limit, chosen samples) under one protocol.
-Inside it a *column* is one metric of one fingerprint. For metrics of whole sets, the number of takes divides columns as
-well: the bias of a Fréchet distance depends on the number of clips, so 64 and 256 clips of the same
-model score differently. The mean of a per-clip metric has no such bias; more takes only narrow it.
+Inside it a *column* is one metric of one fingerprint. For metrics of whole sets, the number of
+takes divides columns as well: the bias of a Fréchet distance depends on the number of clips, so 64
+and 256 clips of the same model score differently. The mean of a per-clip metric has no such
+bias; more takes only narrow it.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 One row per run, all tables one under another; compare rows of the same ``table`` only. A published
 row has its ``source``, and each number a column ``<published table>/<column>``. After the
 columns that describe a run, each metric has eight: ``<metric>`` (full precision, empty where
-there is no score), ``_ci_low``, ``_ci_high``, ``_n``, ``_n_expected``, ``_standing`` (``best``, ``tied``),
-``_reason`` and ``_warnings``. Where two rows of a table differ in ``clips``, their length, size or
-rate differs. UTF-8, comma, RFC 4180 quotes.
+there is no score), ``_ci_low``, ``_ci_high``, ``_n``, ``_n_expected``, ``_standing`` (``best``,
+``tied``), ``_reason`` and ``_warnings``. Where two rows of a table differ in ``clips``,
+their length, size or rate differs. UTF-8, comma, RFC 4180 quotes.
 """
 
 from __future__ import annotations
