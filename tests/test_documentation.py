@@ -56,17 +56,21 @@ SHORTER = {
     "check": ["--suite", "pictures/"],
     "score": ["--metrics", "lpips_first_frame", "--quiet"],
 }
-# Blocks run as they are printed, but on fewer samples, smaller clips, and with FID where it says
-# FVD: I3D takes seconds a clip.
+# Blocks run as they are printed, but on fewer samples, and with FID where it says FVD: I3D takes seconds a clip.
 SMALLER = {
     "limit=8": "limit=3",
-    "height=256, width=256": "height=64, width=64",
     '"fvd"': '"fid"',
 }
 # `my_pipeline` of README is what the reader has.
-PIPELINE = (
-    "\n\ndef my_pipeline(first_frame, prompt):\n    return first_frame[None].repeat(16, axis=0)\n"
-)
+PIPELINE = """
+
+def my_pipeline(first_frame, prompt):
+    import numpy as np
+    from PIL import Image
+
+    picture = Image.fromarray(first_frame).resize((256, 256))
+    return np.repeat(np.asarray(picture)[None], 16, axis=0)
+"""
 
 
 def python_blocks(document: Path) -> list[str]:
