@@ -56,7 +56,8 @@ SHORTER = {
     "check": ["--suite", "pictures/"],
     "score": ["--metrics", "lpips_first_frame", "--quiet"],
 }
-# Blocks run as they are printed, but on fewer samples, and with FID where it says FVD: I3D takes seconds a clip.
+# Blocks run as they are printed, but on fewer samples, and with FID where they say FVD: I3D takes
+# seconds a clip.
 SMALLER = {
     "limit=8": "limit=3",
     '"fvd"': '"fid"',
