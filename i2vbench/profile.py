@@ -174,14 +174,14 @@ def load_profile(folder: Path) -> Profile | None:
         return None
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} is not JSON: {error}; delete it or profile again") from error
     found = data.get("schema_version") if isinstance(data, dict) else None
     if found != SCHEMA_VERSION:
         raise UserError(f"{file}: schema_version {found!r}, accepted: {SCHEMA_VERSION}")
     try:
         return _from_json(data)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise UserError(f"{file} does not follow schema {SCHEMA_VERSION}: {error}") from error
 
 

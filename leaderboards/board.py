@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,8 @@ from .table import Cell, Column, Group, Note, Row, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 _GROUP_ORDER: tuple[Group, ...] = ("models", "partial", "baselines")
 
@@ -57,10 +61,15 @@ class Board:
         if not self.results and not published:
             raise UserError("a leaderboard needs at least one scored run")
         groups: dict[TableKey, list[Results]] = {}
+        newest: Counter[TableKey] = Counter()
         for run in self.results:
-            groups.setdefault(table_key(run), []).append(run)
-        # The fullest table first; quick looks with a limit come last.
-        keys = sorted(groups, key=lambda key: (key.limit is not None, -len(groups[key])))
+            for part in run.by_protocol():
+                key = table_key(part)
+                groups.setdefault(key, []).append(part)
+                newest[key] += part.protocol == run.protocol
+        # The fullest table first, of equal ones that of the protocol scored last; quick looks at
+        # a part of the suite come last.
+        keys = sorted(groups, key=lambda key: (key.is_view, -len(groups[key]), -newest[key]))
         drafts = [(groups[key], make_columns(groups[key])) for key in keys]
         _check_sort_by(sort_by, [column for _, columns in drafts for column in columns])
         self.tables = tuple(
@@ -79,10 +88,15 @@ class Board:
     ) -> Self:
         """A board of run directories, ``results.json`` files or folders of runs.
 
+        A file in a folder that cannot be read is left out, with a warning in the log.
+
         Raises:
-            UserError: nothing found, an unreadable file, or an unknown ``sort_by``.
+            UserError: nothing found, a file of ``paths`` that cannot be read, or an unknown
+                ``sort_by``.
         """
         found = find_runs(map(Path, paths))
+        for line in found.unreadable:
+            logger.warning("left out: %s", line)
         return cls(found.results, sort_by=sort_by, published=published)
 
     @property
@@ -110,6 +124,46 @@ class Board:
         if not self.results:
             return papers
         return f"{runs}. {papers}" if count else f"{runs}."
+
+    def to_text(self, *, width: int = 110) -> str:
+        """Aligned columns of at most ``width`` signs, as far as names allow."""
+        from .text import to_text
+
+        return to_text(self, width=width)
+
+    def to_markdown(self, *, title: str = "Leaderboard") -> str:
+        """GitHub Markdown, a section per table."""
+        from .markdown import to_markdown
+
+        return to_markdown(self, title=title)
+
+    def to_csv(self) -> str:
+        """One CSV table for spreadsheets and pandas; see :mod:`.csv` for its columns."""
+        from .csv import to_csv
+
+        return to_csv(self)
+
+    def to_html(self, *, title: str = "Leaderboard") -> str:
+        """One page that needs no network and no JavaScript to be read."""
+        from .html import to_html
+
+        return to_html(self, title=title)
+
+    def to_latex(self) -> str:
+        """LaTeX tables (booktabs), for a paper."""
+        from .latex import to_latex
+
+        return to_latex(self)
+
+    def to_json(self) -> str:
+        """The tables with full precision, for other programs."""
+        from .json import to_json
+
+        return to_json(self)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per run and metric; see :func:`.dataframe.long_frame`."""
+        return self.to_frame()
 
     def to_frame(self) -> pd.DataFrame:
         """One row per run and metric; see :func:`.dataframe.long_frame`."""
@@ -216,7 +270,7 @@ def _cell(scores: Scores, column: Column, footnotes: dict[str, int | None]) -> C
 
 
 def _entrant(cell: Cell, run: Results) -> Entrant:
-    partial = failure_words(run) or run.suite.get("limit") is not None or cell.partial
+    partial = failure_words(run) or table_key(run).is_view or cell.partial
     return Entrant(
         value=cell.value,
         text=cell.text,

@@ -65,7 +65,7 @@ def read_scores(run: Results) -> Scores:
     """The run's scores by column."""
     return Scores(
         by_column={column_key(run, s): s for s in run.scores if not never_ran(s)},
-        missing={s.metric: s for s in run.scores if never_ran(s)},
+        missing={clean(s.metric): s for s in run.scores if never_ran(s)},
     )
 
 
@@ -78,11 +78,11 @@ def make_columns(runs: Sequence[Results]) -> list[Column]:
     ordered = sorted(runs, key=lambda run: -len(run.scores))
     scores_ = [score for run in ordered for score in run.scores]
     scores_.sort(key=lambda score: score.level == COST_LEVEL)
-    metrics = dict.fromkeys(score.metric for score in scores_)
+    metrics = dict.fromkeys(clean(score.metric) for score in scores_)
     variants = [variant for metric in metrics for variant in _variants(metric, ordered)]
     keys = [key for key, _ in variants]
     labels = [clean(scores[0].label) for _, scores in variants]
-    slugs = [clean(key.metric) for key in keys]
+    slugs = [key.metric for key in keys]
     return [
         Column(
             key=key,
@@ -108,7 +108,7 @@ def _variants(metric: str, runs: Sequence[Results]) -> list[tuple[ColumnKey, lis
     never: list[tuple[ColumnKey, Score]] = []
     for run in runs:
         for score in run.scores:
-            if score.metric == metric:
+            if clean(score.metric) == metric:
                 if never_ran(score):
                     never.append((column_key(run, score), score))
                 else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,11 +13,15 @@ import click
 
 from i2vbench.errors import UserError
 
+from .formatting import clean
+
 if TYPE_CHECKING:
     from i2vbench.results import Results
 
     from .board import Board
     from .published import PublishedTable
+
+logger = logging.getLogger(__name__)
 
 FORMATS = ("text", "md", "csv", "html", "latex", "json")
 # Loaded on use: `i2vbench --help` must import neither pandas nor jinja2.
@@ -58,14 +64,24 @@ def render_all(results: Iterable[Results], output_dir: Path) -> str:
     from i2vbench.files import write_atomic
 
     from .board import Board
-    from .cost import with_profile
 
-    board = Board(with_profile(run, output_dir.parent / run.run) for run in results)
+    board = Board(_with_costs(run, output_dir.parent / run.run) for run in results)
     text = render(board, "text")
     write_atomic(output_dir / "board.txt", text)
     for suffix in ("md", "csv", "html"):
         write_atomic(output_dir / f"board.{suffix}", render(board, suffix))
     return text
+
+
+def _with_costs(run: Results, folder: Path) -> Results:
+    """A damaged profile does not keep a board of finished scores from being written."""
+    from .cost import with_profile
+
+    try:
+        return with_profile(run, folder)
+    except UserError as error:
+        logger.warning("left out: %s", clean(error))
+        return run
 
 
 @click.command("leaderboard")
@@ -115,7 +131,8 @@ def leaderboard(
     """Rank runs side by side.
 
     RUN is a run directory, a results.json or a folder of runs, which is searched to any depth. Runs
-    of another suite, limit or protocol stand in a table of their own that says why.
+    of another suite, limit or protocol stand in a table of their own that says why. A file in a
+    folder that cannot be read is named and left out; the exit code is then 1.
 
     Published tables stand as their papers print them, apart from the runs. A row of theirs stands
     under the runs, unranked, only where suite, protocol and network are equal.
@@ -126,11 +143,13 @@ def leaderboard(
     if not runs and not with_published and not published_names:
         raise UserError(
             "no run is given: name a run, a results.json or a folder of runs, or give "
-            "--with-published to see published tables alone"
+            "--with-published to see only published tables"
         )
     found = find_runs(runs)
-    for path in found.unscored:
+    for path in map(clean, found.unscored):
         click.echo(f"{path} is not scored yet and left out: `i2vbench score {path}`", err=True)
+    for line in found.unreadable:
+        click.echo(f"left out: {line}", err=True)
     suites = {str(run.suite.get("name", "")) for run in found.results}
     published = _published(with_published, published_names, suites)
     results = [*found.results, *(_categories(found.results) if by_category else ())]
@@ -140,6 +159,8 @@ def leaderboard(
         _print(board, format_name)
     else:
         _write(board, format_name, output)
+    if found.unreadable:
+        sys.exit(1)
 
 
 def _categories(results: Sequence[Results]) -> Sequence[Results]:
@@ -204,7 +225,6 @@ def _print(board: Board, format_name: str) -> None:
         click.echo(render(board, format_name), nl=False)
         return
     import shutil
-    import sys
 
     from .text import to_text
 

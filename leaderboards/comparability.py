@@ -1,19 +1,23 @@
 """Which runs share a table, which scores share a column, and in words why others do not.
 
-A *table* is one suite (name, version, content hash, limit) under one protocol. Inside it a *column*
-is one metric of one fingerprint. For metrics of whole sets, the number of takes divides columns as
-well: the bias of a Fréchet distance depends on the number of clips, so 64 and 256 clips of the same
-model score differently. The mean of a per-clip metric has no such bias; more takes only narrow it.
+A *table* is one suite (name, version, content hash, limit, chosen samples) under one protocol.
+Inside it a *column* is one metric of one fingerprint. For metrics of whole sets, the number of
+takes divides columns as well: the bias of a Fréchet distance depends on the number of clips, so 64
+and 256 clips of the same model score differently. The mean of a per-clip metric has no such
+bias; more takes only narrow it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from i2vbench.results import Results, Score
 
 from .formatting import clean, join_words
+
+_FEW_IDS: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +28,15 @@ class TableKey:
     version: str
     content_sha256: str
     limit: int | None
-    """The first ``limit`` samples alone were used; None for all."""
+    """Only the first ``limit`` samples were used; None for all."""
+    samples: tuple[str, ...] | None = None
+    """Only the samples of these ids were used; None where none were chosen by id."""
     protocol: str
+
+    @property
+    def is_view(self) -> bool:
+        """Whether only a part of the suite was used, so that nobody is ranked."""
+        return self.limit is not None or self.samples is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +52,13 @@ class ColumnKey:
 
 def table_key(results: Results) -> TableKey:
     """The table that a run belongs to."""
+    chosen = results.suite.get("samples")
     return TableKey(
         suite=clean(results.suite.get("name", "")),
         version=clean(results.suite.get("version", "")),
         content_sha256=clean(results.suite.get("content_sha256", "")),
         limit=results.suite.get("limit"),
+        samples=None if chosen is None else tuple(sorted({clean(each) for each in chosen})),
         protocol=clean(results.protocol),
     )
 
@@ -53,8 +66,8 @@ def table_key(results: Results) -> TableKey:
 def column_key(results: Results, score: Score) -> ColumnKey:
     """The column that a score belongs to."""
     return ColumnKey(
-        metric=score.metric,
-        fingerprint=score.fingerprint,
+        metric=clean(score.metric),
+        fingerprint=clean(score.fingerprint),
         higher_is_better=score.higher_is_better,
         num_takes=results.num_takes if score.level == "set" else None,
     )
@@ -75,10 +88,9 @@ def table_differences(there: TableKey, here: TableKey) -> list[str]:
             f"{there.content_sha256[:8] or 'unknown'} there, "
             f"{here.content_sha256[:8] or 'unknown'} here)"
         )
-    if there.limit != here.limit:
-        phrases.append(
-            f"the limit differs ({limit_words(there.limit)} there, {limit_words(here.limit)} here)"
-        )
+    if (there.limit, there.samples) != (here.limit, here.samples):
+        name = "limit" if there.samples == here.samples else "choice of samples"
+        phrases.append(f"the {name} differs ({view_words(there)} there, {view_words(here)} here)")
     if there.protocol != here.protocol:
         phrases.append(f"the protocol differs ({there.protocol} there, {here.protocol} here)")
     return phrases
@@ -91,9 +103,15 @@ def why_apart(keys: Sequence[TableKey], index: int) -> str:
     return f"Not comparable with table {nearest + 1}: {differences}."
 
 
-def limit_words(limit: int | None) -> str:
-    """``all samples`` or how many."""
-    return "all samples" if limit is None else f"the first {limit} samples"
+def view_words(key: TableKey) -> str:
+    """``all samples``, or which of them were used."""
+    limited = "all samples" if key.limit is None else f"the first {key.limit} samples"
+    if key.samples is None:
+        return limited
+    few = key.samples if len(key.samples) <= _FEW_IDS else (*key.samples[:_FEW_IDS], "...")
+    plural = "" if len(key.samples) == 1 else "s"
+    chosen = f"{len(key.samples)} chosen sample{plural} ({', '.join(few)})"
+    return chosen if key.limit is None else f"{chosen} of {limited}"
 
 
 def column_differences(keys: Sequence[ColumnKey], labels: Sequence[str]) -> list[str]:

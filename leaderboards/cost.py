@@ -30,7 +30,14 @@ def with_profile(results: Results, folder: Path) -> Results:
     profile = load_profile(folder)
     if profile is None:
         return results
-    return dataclasses.replace(results, scores=(*results.scores, *_scores(profile)))
+    scores = list(_scores(profile))
+    # What a model costs stands beside its scores under each protocol.
+    costs = (
+        dataclasses.replace(score, protocol=protocol)
+        for protocol in results.protocols
+        for score in scores
+    )
+    return dataclasses.replace(results, scores=(*results.scores, *costs))
 
 
 def _scores(profile: Profile) -> Iterator[Score]:

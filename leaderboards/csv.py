@@ -2,9 +2,10 @@
 
 One row per run, all tables one under another; compare rows of the same ``table`` only. A published
 row has its ``source``, and each number a column ``<published table>/<column>``. After the
-columns that describe a run, each metric has six: ``<metric>`` (full precision, empty where there
-is no score), ``_ci_low``, ``_ci_high``, ``_n``, ``_n_expected``, ``_standing`` (``best``, ``tied``)
-and ``_reason``. UTF-8, comma, RFC 4180 quotes.
+columns that describe a run, each metric has eight: ``<metric>`` (full precision, empty where
+there is no score), ``_ci_low``, ``_ci_high``, ``_n``, ``_n_expected``, ``_standing`` (``best``,
+``tied``), ``_reason`` and ``_warnings``. Where two rows of a table differ in ``clips``,
+their length, size or rate differs. UTF-8, comma, RFC 4180 quotes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from i2vbench.fingerprint import canonical_json
 
 from .board import Board
 from .formatting import clean, without_nan
+from .geometry import clip_words
 from .table import Column, Row, Table
 
 Value = str | int | float | None
@@ -76,6 +78,8 @@ def _run_fields(number: int, table: Table, row: Row) -> dict[str, Value]:
         "suite_version": table.key.version,
         "suite_sha256": table.key.content_sha256,
         "limit": table.key.limit,
+        "samples": None if table.key.samples is None else " ".join(table.key.samples),
+        "clips": clip_words(run),
         "protocol": table.key.protocol,
         "seed": run.seed,
         "num_takes": run.num_takes,
@@ -99,6 +103,7 @@ def _score_fields(table: Table, row: Row) -> dict[str, Value]:
             cell.num_expected,
             cell.standing,
             cell.reason,
+            "; ".join(cell.warnings),
         )
         if row.results is None:
             fields[clean(column.slug)] = cell.value
@@ -110,5 +115,5 @@ def _score_fields(table: Table, row: Row) -> dict[str, Value]:
 def _names(column: Column) -> Iterator[str]:
     name = clean(column.slug)
     yield name
-    for part in ("ci_low", "ci_high", "n", "n_expected", "standing", "reason"):
+    for part in ("ci_low", "ci_high", "n", "n_expected", "standing", "reason", "warnings"):
         yield f"{name}_{part}"

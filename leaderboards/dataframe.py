@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import pandas as pd
 
 from .formatting import clean
+from .geometry import clip_words
 from .table import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Record(TypedDict):
     n_expected: int
     reason: str
     """Why there is no value."""
+    warnings: str
+    """What to know about the value."""
+    clips: str
+    """Length, size and rate of the run's clips: where they differ, values hardly compare."""
     higher_is_better: bool | None
     unit: str
     level: str
@@ -97,6 +102,8 @@ def _records(number: int, table: Table, row: Row) -> Iterator[Record]:
             "n_scored": cell.num_scored,
             "n_expected": cell.num_expected,
             "reason": cell.reason,
+            "warnings": "; ".join(cell.warnings),
+            "clips": clip_words(run) if run else "",
             "higher_is_better": column.higher_is_better,
             "unit": column.unit,
             "level": column.level,
@@ -112,7 +119,7 @@ def _records(number: int, table: Table, row: Row) -> Iterator[Record]:
             "seed": run.seed if run else None,
             "num_takes": run.num_takes if run else None,
             "metric_fingerprint": column.key.fingerprint,
-            "run_fingerprint": run.run_fingerprint if run else "",
+            "run_fingerprint": clean(run.run_fingerprint) if run else "",
         }
 
 

@@ -11,8 +11,17 @@ MISSING = "–"
 ARROWS: dict[bool | None, str] = {True: "↑", False: "↓", None: ""}
 
 _FIXED_DECIMALS = {"cosine": 4, "%": 2}
-# Bidirectional overrides can make one name look like another; ZWJ (emoji) stays.
-_DROPPED = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0xFEFF}
+_HUGE = 1e12
+"""From here on a number is printed with its exponent: no table has room for its digits."""
+# Direction marks and what no font draws can make one name look like another. The joiners of emoji
+# and Persian (U+200C and U+200D) stay.
+_DROPPED = {
+    *(0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF),
+    *range(0x202A, 0x202F),
+    *range(0x2060, 0x2070),
+    *range(0xFFF9, 0xFFFC),
+    *range(0xE0000, 0xE0080),
+}
 
 
 def clean(text: object) -> str:
@@ -59,6 +68,8 @@ def format_value(value: float | None, decimals: int) -> str:
     """
     if value is None:
         return MISSING
+    if abs(value) >= _HUGE:
+        return f"{value:.3e}"
     text = f"{value:.{decimals}f}"
     return text.removeprefix("-") if float(text) == 0 else text
 

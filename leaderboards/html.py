@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from i2vbench import __version__
 
 from .board import Board
 from .formatting import clean, without_nan
+from .geometry import clip_words
 from .table import BEST, Cell, Column, Row, Table
 
 MAX_STRIPS = 6
@@ -117,7 +119,8 @@ def _bars(table: Table) -> dict[tuple[str, str], Bar]:
         filled = {name: span for name, span in spans.items() if span is not None}
         low = min((min(span) for span in filled.values()), default=0.0)
         high = max((max(span) for span in filled.values()), default=0.0)
-        if low == high:
+        # The span of two huge numbers is no number any more.
+        if low == high or not math.isfinite(high - low):
             continue
         for name, span in filled.items():
             start, at, end = (round(100 * (point - low) / (high - low), 1) for point in span)
@@ -162,6 +165,7 @@ def _card(row: Row) -> list[tuple[str, str]]:
         ("seed", run.seed),
         ("takes per sample", run.num_takes),
         ("takes", f"{run.counts.get('ok', 0)} of {run.counts.get('expected', 0)} made"),
+        ("clips", clip_words(run)),
         ("run", run.run),
         ("run fingerprint", run.run_fingerprint),
     ]

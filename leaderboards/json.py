@@ -35,6 +35,7 @@ def _table(table: Table) -> dict[str, Any]:
         "suite_sha256": table.key.content_sha256,
         "num_samples": table.num_samples,
         "limit": table.key.limit,
+        "samples": None if table.key.samples is None else list(table.key.samples),
         "protocol": table.key.protocol,
         "sorted_by": None if place is None else table.columns[place].slug,
         "columns": [_column(column) for column in table.columns],
@@ -89,6 +90,7 @@ def _row(row: Row, table: Table) -> dict[str, Any]:
         "seed": run.seed,
         "num_takes": run.num_takes,
         "counts": dict(run.counts),
+        "geometry": [dict(clips) for clips in run.geometry],
         "scores": {
             column.slug: _cell(cell) for column, cell in zip(table.columns, row.cells, strict=True)
         },

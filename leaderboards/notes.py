@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from i2vbench.results import Results
 
 from .columns import Scores
-from .comparability import TableKey, column_differences
+from .comparability import TableKey, column_differences, view_words
 from .formatting import clean, join_words
+from .geometry import geometry_notes
 from .table import Column, Note, Row
 
 
 def failure_words(run: Results) -> str:
-    """How many takes failed or are missing; empty where none is."""
+    """How many takes failed, or were not asked for; empty where none is missing."""
     expected = run.counts.get("expected", 0)
     there = run.counts.get("ok", 0) + run.counts.get("skipped", 0)
-    return f"{expected - there} of {expected} takes failed" if there < expected else ""
+    failed = f"{expected - there} of {expected} takes failed" if there < expected else ""
+    asked = run.suite.get("num_takes")
+    fewer = isinstance(asked, int) and run.num_takes < asked
+    takes = f"{run.num_takes} of the suite's {asked} takes per sample" if fewer else ""
+    return "; ".join(filter(None, [failed, takes]))
 
 
 def _skipped_words(run: Results) -> str:
@@ -44,16 +49,14 @@ def table_notes(
 ) -> list[Note]:
     """All notes of a table but the one on why it stands apart, in reading order."""
     notes = []
-    if key.limit is not None:
+    if key.is_view:
         notes.append(
-            Note(
-                kind="limit",
-                text=f"A quick look at the first {key.limit} samples: no row is ranked.",
-            )
+            Note(kind="limit", text=f"A quick look at {view_words(key)}: no row is ranked.")
         )
     return [
         *notes,
         *_column_notes(columns),
+        *geometry_notes(rows, columns),
         *footnotes,
         *_partial_notes(rows, columns),
         *_warning_notes(rows, columns),

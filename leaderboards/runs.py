@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from i2vbench.errors import UserError
 from i2vbench.results import Results, load_results
 
 from .cost import with_profile
+from .formatting import clean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +21,21 @@ class Found:
     """With the figures of ``profile.json`` as scores, where a run was profiled."""
     unscored: tuple[Path, ...]
     """Run directories on the way that hold no ``results.json`` yet."""
+    unreadable: tuple[str, ...] = ()
+    """What is wrong with each file that a folder holds and the search left out, a line each."""
 
 
 def find_runs(paths: Iterable[Path]) -> Found:
     """The results of run directories, ``results.json`` files and folders of runs, each once.
 
-    A folder without its own ``results.json`` is searched to any depth.
+    A folder without its own ``results.json`` is searched to any depth. A file in it that cannot be
+    read is left out and named in ``unreadable``: it does not take the board of the others down.
 
     Raises:
-        UserError: a path does not exist, a folder holds no results, a file cannot be read.
+        UserError: a path does not exist, a folder holds no results that can be read, or a file or
+            run that is itself one of ``paths`` cannot be read.
     """
-    files: dict[Path, None] = {}
+    named: dict[Path, bool] = {}
     unscored: dict[Path, None] = {}
     for path in paths:
         if not path.exists():
@@ -48,8 +53,25 @@ def find_runs(paths: Iterable[Path]) -> Found:
                 raise UserError(
                     f"{path} holds no results.json: score its runs first with `i2vbench score`"
                 )
-        files.update(dict.fromkeys(file.resolve() for file in found))
-    return Found(
-        results=tuple(with_profile(load_results(file), file.parent) for file in files),
-        unscored=tuple(unscored),
-    )
+        for file in found:
+            by_name = not path.is_dir() or file.parent == path
+            named[file.resolve()] = named.get(file.resolve(), False) or by_name
+    return _read(named, tuple(unscored))
+
+
+def _read(named: Mapping[Path, bool], unscored: tuple[Path, ...]) -> Found:
+    """Reads each file; a mistake in one that was not named itself is a line of ``unreadable``."""
+    results, unreadable = [], []
+    for file, by_name in named.items():
+        try:
+            run = load_results(file)
+            results.append(run)
+            results[-1] = with_profile(run, file.parent)
+        except UserError as error:
+            if by_name:
+                raise
+            unreadable.append(clean(error))
+    if unreadable and not results:
+        more = f" ({len(unreadable) - 1} more cannot be read either)" if unreadable[1:] else ""
+        raise UserError(f"{unreadable[0]}{more}")
+    return Found(results=tuple(results), unscored=unscored, unreadable=tuple(unreadable))

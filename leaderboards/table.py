@@ -7,7 +7,7 @@ from typing import Literal
 
 from i2vbench.results import Results
 
-from .comparability import ColumnKey, TableKey, limit_words
+from .comparability import ColumnKey, TableKey, view_words
 from .cost import COST_LEVEL
 from .formatting import ARROWS, format_interval
 from .naming import Role, RowName
@@ -17,6 +17,7 @@ Group = Literal["models", "partial", "baselines", "published"]
 NoteKind = Literal[
     "apart",
     "limit",
+    "geometry",
     "columns",
     "missing",
     "partial",
@@ -126,7 +127,8 @@ class Row:
     role: Role
     group: Group
     partial: str
-    """Which takes failed; empty where none did. A limit is the table's, not the row's."""
+    """Which takes failed or were not asked for; empty where none is missing. A limit is the
+    table's, not the row's."""
     rank: int | None
     cells: tuple[Cell, ...]
     """One per column of the table."""
@@ -215,8 +217,8 @@ class Table:
         if self.printed:
             return (self.printed.title, self.printed.name)
         samples = "" if self.num_samples is None else f"{self.num_samples} samples"
-        if self.key.limit is not None:
-            samples = f"{limit_words(self.key.limit)} only"
+        if self.key.is_view:
+            samples = f"{view_words(self.key)} only"
         digest = self.key.content_sha256[:8]
         return tuple(
             filter(
@@ -227,7 +229,7 @@ class Table:
 
     def partial_words(self, row: Row) -> str:
         """Why ``row`` holds less than the suite asks for; empty where it does not."""
-        limited = "" if self.key.limit is None else f"{limit_words(self.key.limit)} only"
+        limited = f"{view_words(self.key)} only" if self.key.is_view else ""
         return "; ".join(filter(None, [row.partial, limited]))
 
     @property

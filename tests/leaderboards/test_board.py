@@ -141,6 +141,7 @@ def test_one_score_of_fewer_clips_is_partial_though_the_run_is_complete(make_run
         ({"suite": {"version": "2"}}, ["version of the suite", "1 there, 2 here"]),
         ({"suite": {"content_sha256": "d" * 64}}, ["content", "aaaaaaaa", "dddddddd"]),
         ({"suite": {"limit": 8}}, ["limit", "all samples", "first 8 samples"]),
+        ({"suite": {"samples": ["s2", "s1"]}}, ["choice", "all samples", "2 chosen", "(s1, s2)"]),
         ({"protocol": "paper 1"}, ["protocol", "embedded 1", "paper 1"]),
     ],
 )
@@ -190,7 +191,89 @@ def test_takes_divide_set_metrics_only(make_run, make_score):
         "FVD(i3d) · 4 takes",
         "CLIPSIM(tiny-clip)",
     ]
-    assert "takes per sample differ (1 and 4)" in texts(table, "columns")[0]
+    assert texts(table, "columns") == [
+        "FVD(i3d) · 1 take and FVD(i3d) · 4 takes are never ranked together: the takes per sample "
+        "differ (1 and 4), and a score of a whole set depends on the number of its clips."
+    ]
+    assert "scored as FVD(i3d) instead" in texts(table, "missing")[0]
+    assert {row.name: [cell.text for cell in row.cells] for row in table.rows} == {
+        "a": ["100.0", "–", "0.3000"],
+        "b": ["–", "100.0", "0.3000"],
+    }
+
+
+def test_equal_takes_share_the_column_of_a_set_metric(make_run, make_score):
+    runs = [
+        make_run(name, [make_score(value=v)], num_takes=4) for name, v in (("a", 1.0), ("b", 2.0))
+    ]
+    (table,) = Board(runs).tables
+    assert [column.label for column in table.columns] == ["FVD(i3d)"]
+    assert texts(table, "columns") == []
+    assert [row.rank for row in table.rows] == [1, 2]
+
+
+def test_warnings_are_of_values_and_an_empty_score_has_its_reason(make_run, make_score):
+    empty = make_score(value=None, reason="one clip is too few", warnings=("of no value",))
+    warned = make_score(value=90.0, warnings=("few clips", "few clips"))
+    (table,) = Board([make_run("a", [empty]), make_run("b", [warned]), make_run("c")]).tables
+    cells = {row.name: row.cells[0] for row in table.rows}
+    assert (cells["a"].warnings, cells["a"].reason) == ((), "one clip is too few")
+    assert cells["b"].warnings == ("few clips", "few clips")
+    assert texts(table, "warning") == ["FVD(i3d) (b): few clips"]
+    assert texts(table, "missing") == ["FVD(i3d): one clip is too few"]
+
+
+def test_a_warning_of_every_value_names_no_run(make_run, make_score):
+    warned = [make_score(warnings=("few clips",))]
+    empty = [make_score(value=None, reason="no weights", fingerprint="")]
+    runs = [make_run("a", warned), make_run("b", warned), make_run("c", empty)]
+    assert texts(Board(runs).tables[0], "warning") == ["FVD(i3d): few clips"]
+
+
+def test_each_protocol_of_a_run_is_a_table(make_run, make_score):
+    both = [make_score(protocol="old 1"), make_score(value=5.0, protocol="new 1")]
+    board = Board([make_run("a", both, protocol="new 1"), make_run("b", both, protocol="new 1")])
+    assert [table.key.protocol for table in board.tables] == ["new 1", "old 1"]
+    assert [table.rows[0].cells[0].value for table in board.tables] == [5.0, 100.0]
+    assert board.summary.startswith("2 runs in 2 tables")
+    fuller = Board([*board.results, make_run("c", both[:1], protocol="old 1")])
+    assert [table.key.protocol for table in fuller.tables] == ["old 1", "new 1"]
+    assert sorted(names(fuller.tables[0])) == ["a", "b", "c"]
+
+
+def test_chosen_samples_bar_from_rank_and_bold(make_run, make_score):
+    chosen = [f"s{number}" for number in range(6)]
+    runs = [
+        make_run(name, [make_score(value=value)], suite={"samples": ids})
+        for name, value, ids in (("a", 2.0, chosen), ("b", 1.0, chosen[::-1]))
+    ]
+    board = Board(runs)
+    (table,) = board.tables
+    assert set(standings(board).values()) == {""}
+    assert {row.rank for row in table.rows} == {None}
+    words = "6 chosen samples (s0, s1, s2, s3, ...)"
+    assert texts(table, "limit") == [f"A quick look at {words}: no row is ranked."]
+    assert f"{words} only" in table.facts
+    assert board.to_frame()["partial"].all()
+
+
+def test_limit_and_chosen_samples_together(make_run):
+    run = make_run("a", suite={"limit": 8, "samples": ["s1"]})
+    (note,) = texts(Board([run]).tables[0], "limit")
+    assert "1 chosen sample (s1) of the first 8 samples" in note
+
+
+def test_fewer_takes_than_the_suite_asks_for_are_partial(make_run, make_score):
+    fewer = make_run("a", [make_score("is", 9.0)], num_takes=2, suite={"num_takes": 5})
+    whole = [
+        make_run(name, [make_score("is", 5.0)], num_takes=5, suite={"num_takes": 5})
+        for name in ("b", "c")
+    ]
+    (table,) = Board([fewer, *whole]).tables
+    assert names(table) == ["b", "c", "a"]
+    assert table.rows[2].group == "partial"
+    assert table.rows[2].partial == "2 of the suite's 5 takes per sample"
+    assert {row.partial for row in table.rows[:2]} == {""}
 
 
 def test_a_metric_that_could_not_start_opens_no_column_of_its_own(golden):

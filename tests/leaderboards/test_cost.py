@@ -131,6 +131,27 @@ def test_without_a_file_the_run_is_as_it_was(folder, make_run):
 
 
 def test_a_damaged_profile_is_named(folder):
+    run = folder / "b-0123abcd"
+    for text in ("{", "[" * 10**5, '{"schema_version": ' + "1" * 5000 + "}"):
+        (run / PROFILE_FILE).write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=PROFILE_FILE):
+            Board.from_runs([run])
+
+
+def test_a_damaged_profile_takes_only_the_costs(folder, tmp_path, caplog):
     (folder / "b-0123abcd" / PROFILE_FILE).write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=PROFILE_FILE):
-        Board.from_runs([folder])
+    board = Board.from_runs([folder])
+    assert [row.name for row in board.tables[0].rows] == ["b", "a", "static"]
+    assert PROFILE_FILE in caplog.text
+    assert "FVD" in render_all(board.results, folder / "a-0123abcd")
+    assert caplog.text.count(PROFILE_FILE) == 2
+
+
+def test_costs_stand_under_each_protocol(folder, make_run, make_score):
+    scores = [make_score(protocol="one 1"), make_score(protocol="two 1", fingerprint="other")]
+    profiled(folder, "a")
+    run = with_profile(make_run("a", scores, protocol="two 1"), folder / "a-0123abcd")
+    tables = Board([run]).tables
+    assert [table.key.protocol for table in tables] == ["two 1", "one 1"]
+    for table in tables:
+        assert [column.key.metric for column in table.columns][1] == "parameters"

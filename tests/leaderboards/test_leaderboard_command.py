@@ -144,10 +144,39 @@ def test_a_folder_without_results_is_an_error(tmp_path):
         Board.from_runs([tmp_path])
 
 
-def test_a_broken_file_in_a_folder_is_not_passed_over(runs):
-    broken = runs / "playground" / "c-0123abcd" / "results.json"
-    broken.write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"c-0123abcd.*is not JSON"):
+@pytest.fixture
+def broken(runs):
+    """The results.json of a third run: it is not one."""
+    file = runs / "playground" / "c-0123abcd" / "results.json"
+    file.write_text("{", encoding="utf-8")
+    return file
+
+
+def test_a_broken_file_in_a_folder_is_named_and_left_out(runs, broken, tmp_path, caplog):
+    result = invoke(runs)
+    assert result.exit_code == 1
+    assert result.stdout.index("1. b") < result.stdout.index("2. a")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"left out: {broken} is not JSON")
+    result = invoke(runs, "--output", tmp_path / "x.csv")
+    assert result.exit_code == 1
+    assert len((tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()) == 3
+    assert len(Board.from_runs([runs]).results) == 2
+    assert f"left out: {broken}" in caplog.text
+
+
+def test_a_broken_file_that_is_named_is_an_error(runs, broken):
+    for place in (broken, broken.parent):
+        for places in ((place,), (runs, place), (place, runs)):
+            result = invoke(*places)
+            assert isinstance(result.exception, UserError)
+            assert f"{broken} is not JSON" in str(result.exception)
+
+
+def test_a_folder_of_broken_files_is_an_error(runs, broken):
+    for name in ("a", "b"):
+        (runs / "playground" / f"{name}-0123abcd" / "results.json").write_text("[]")
+    with pytest.raises(UserError, match=r"a-0123abcd.*\(2 more cannot be read either\)"):
         Board.from_runs([runs])
 
 
