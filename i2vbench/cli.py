@@ -175,7 +175,7 @@ def main() -> None:
 def _fail(message: str, code: int, error: click.ClickException | None = None) -> NoReturn:
     """Prints one line and ends; with --debug the traceback as well."""
     if "--debug" in sys.argv:
-        raise  # noqa: PLE0704 (called in an except block)
+        raise
     usage = isinstance(error, click.UsageError) and error.ctx is not None
     if usage and error is not None:
         click.echo(error.ctx.get_usage(), err=True)  # type: ignore[attr-defined]

@@ -134,5 +134,3 @@ def _geometry_of(videos: Videos, target: Path) -> Geometry:
             except (UnreadableClipError, OSError) as error:
                 problem = problem or str(error)
     raise UserError(f"{target} has no readable video; the first error: {problem}")
-
-

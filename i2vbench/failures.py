@@ -36,9 +36,7 @@ def failed_clips(run: RunDir, plan: Plan) -> list[FailedClip]:
         if take.status == "failed":
             places = failing_places(take.traceback, 1)
             found.append(
-                FailedClip(
-                    id=take.id, take=take.take, error=take.error, place="".join(places)
-                )
+                FailedClip(id=take.id, take=take.take, error=take.error, place="".join(places))
             )
         elif take.key in unreadable and take.status == "ok":
             found.append(FailedClip(id=take.id, take=take.take, error=unreadable[take.key]))

@@ -16,8 +16,8 @@ from i2vbench.fingerprint import fingerprint
 from i2vbench.generation import Plan
 from i2vbench.metric import Example, Extractor, Metric
 from i2vbench.model import Request
-from i2vbench.protocol import MetricChoice, Protocol
 from i2vbench.plain_text import error_line, short
+from i2vbench.protocol import MetricChoice, Protocol
 from i2vbench.registry import EXTRACTORS, METRICS, Registry
 from i2vbench.results import Score
 from i2vbench.rundir import RunDir, Take
@@ -74,7 +74,6 @@ class MetricRun:
         }
         has |= {f"extra.{name}": value != "" for name, value in sample.extra.items()}
         return all(has.get(need, False) for need in self.metric.needs)
-
 
     def row_inputs(self, request: Request, take: Take | None) -> str:
         """Hash of what the metric reads beside the video; empty where that is nothing."""

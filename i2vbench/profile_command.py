@@ -68,11 +68,11 @@ def profile(
         raise UserError(f"--steps {steps} with --count-only: nothing is timed; leave one out")
 
     from i2vbench.clip import Geometry
+    from i2vbench.command_options import parse_model_args
     from i2vbench.device import resolve_device, slowness_note
     from i2vbench.files import write_atomic
     from i2vbench.model import load_model
     from i2vbench.profile_measure import profile_model
-    from i2vbench.command_options import parse_model_args
     from i2vbench.rundir import RunDir
 
     adapter = load_model(

@@ -81,8 +81,7 @@ class Registry:
             return installed[name].load()
         except (Exception, SystemExit) as error:
             raise UserError(
-                f"{self.kind} {name!r} ({installed[name].value}) does not load: "
-                f"{error_line(error)}"
+                f"{self.kind} {name!r} ({installed[name].value}) does not load: {error_line(error)}"
             ) from error
 
 

@@ -187,9 +187,10 @@ def _refusal(version: object) -> str:
 
 
 def _refuse_contradictions(scores: tuple[Score, ...]) -> None:
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str, str], int] = {}
     for place, score in enumerate(scores):
-        first = seen.setdefault((score.protocol, score.metric), place)
+        # One metric may stand in several arithmetics, whose fingerprints differ.
+        first = seen.setdefault((score.protocol, score.metric, score.fingerprint), place)
         if first != place:
             raise FieldError(
                 f"scores[{place}].metric is that of scores[{first}] under the same protocol, each "

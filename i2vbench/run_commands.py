@@ -88,6 +88,8 @@ def run(baselines: bool, **values: Any) -> None:  # noqa: ANN401
             )
             _score(its_run, entrant.plan, entrant.model.card, scoring, common)
             table.append(its_run)
+    # Its record as generation and scoring left it, not as it was opened.
+    directory = table[0]
     board = _draw(table, directory)
     if not common.quiet:
         echo()
@@ -334,9 +336,7 @@ def _draw(table: Sequence[RunDir], directory: RunDir) -> str:
     return board
 
 
-def _leave(
-    directory: RunDir, plan: Plan, common: CommonOptions, names: Sequence[str] = ()
-) -> None:
+def _leave(directory: RunDir, plan: Plan, common: CommonOptions, names: Sequence[str] = ()) -> None:
     """Names the clips that failed; exit code 1 where more are missing than forgiven, else 0."""
     from i2vbench.failures import failed_clips, num_without_score
 

@@ -39,9 +39,7 @@ class ScoredView:
     @classmethod
     def of(cls, run: RunDir, plan: Plan, protocol: Protocol, arithmetic: str) -> ScoredView:
         """That of a run's takes, as a plan asks for them."""
-        return cls(
-            protocol=protocol, arithmetic=arithmetic, clips_sha256=clips_sha256(run, plan)
-        )
+        return cls(protocol=protocol, arithmetic=arithmetic, clips_sha256=clips_sha256(run, plan))
 
     @property
     def protocol_name(self) -> str:
@@ -165,9 +163,11 @@ def _earlier(run: RunDir) -> Sequence[Score]:
 
 
 def _replaced(old: Score, new: Sequence[Score]) -> bool:
+    """Whether a new score is the same column: of one fingerprint, or asked for alike."""
     return any(
-        (old.protocol, old.metric, old.arithmetic) == (s.protocol, s.metric, s.arithmetic)
-        for s in new
+        (old.protocol, old.metric) == (score.protocol, score.metric)
+        and (old.fingerprint == score.fingerprint or old.arithmetic == score.arithmetic)
+        for score in new
     )
 
 
@@ -196,7 +196,11 @@ def _code_of(score: Score, protocol: Protocol) -> str:
         identity = metric_identity(score.source, protocol)
     except UserError:
         return ""
-    return identity if score.fingerprint else fingerprint({"identity": identity, "installed": _what_is_installed()})
+    return (
+        identity
+        if score.fingerprint
+        else fingerprint({"identity": identity, "installed": _what_is_installed()})
+    )
 
 
 def _what_is_installed() -> list[str]:

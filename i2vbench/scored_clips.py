@@ -85,7 +85,7 @@ def open_clip(
     if problem:
         return dataclasses.replace(opened, problem=problem)
     try:
-        whole = read_video(run.resolve(take))
+        whole = read_video(run.resolve(take), reader=protocol.reader)
     except (UnreadableClipError, OSError, MemoryError) as error:
         return dataclasses.replace(opened, problem=_reason(error))
     clip = first_frames(whole, protocol.num_frames)
@@ -224,7 +224,8 @@ def _reference_notes(
     shapes = [
         f"{r['width']}x{r['height']} beside {c['width']}x{c['height']}"
         for c, r in compared
-        if abs(r["width"] * c["height"] - c["width"] * r["height"]) > _ASPECT_SLACK * c["width"] * r["height"]
+        if abs(r["width"] * c["height"] - c["width"] * r["height"])
+        > _ASPECT_SLACK * c["width"] * r["height"]
     ]
     if shapes:
         notes.append(f"{_of(shapes, compared)} of another shape ({_most_frequent(shapes)})")

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 _Failures = dict[tuple[str, int, str, str], str]
 """(Sample, take, extractor, "clip" or "reference") -> why the extractor made nothing of it."""
 
+
 def score(
     run: RunDir | Path | str,
     *,
@@ -305,9 +306,7 @@ class _Walk:
         """The clips of a batch with what the metrics need of each."""
         opened = []
         for request in batch:
-            needs = frozenset[str]().union(
-                *(r.metric.needs for r in self.runs if r.wants(request))
-            )
+            needs = frozenset[str]().union(*(r.metric.needs for r in self.runs if r.wants(request)))
             take = self.takes.get((request.sample.id, request.take))
             opened.append(open_clip(self.run, request, take, self.protocol, needs))
         return opened

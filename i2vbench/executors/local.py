@@ -213,9 +213,7 @@ def _picture_for(model: Model, request: Request) -> Picture | None:
     return None
 
 
-def _handing_out(
-    request: Request, picture: Picture | None
-) -> Callable[[Geometry], Picture] | None:
+def _handing_out(request: Request, picture: Picture | None) -> Callable[[Geometry], Picture] | None:
     """Gives the adapter a copy of its own at each call, so that it may write into it."""
     original = request.sample.load_first_frame
     if picture is None or original is None:
