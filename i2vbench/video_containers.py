@@ -118,6 +118,26 @@ def _is_cut_riff(file: BinaryIO, size: int) -> bool:
     return False
 
 
+def num_empty_at_end(path: Path, stream_index: int) -> int:
+    """The chunks without content after the last one with content, of one stream of an AVI."""
+    number = b"%02d" % stream_index
+    num_empty = 0
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        position = 0
+        while position + 8 <= size:
+            name, length = _bytes_at(file, position, 4), _at(file, position + 4, "<I")[0]
+            if name in (b"RIFF", b"LIST"):
+                # Into the lists that hold chunks, past the others.
+                inside = _bytes_at(file, position + 8, 4) in (b"AVI ", b"AVIX", b"movi", b"rec ")
+                position += 12 if inside else 8 + length + length % 2
+                continue
+            if name[:2] == number and name[2:] in (b"dc", b"db"):
+                num_empty = 0 if length else num_empty + 1
+            position += 8 + length + length % 2
+    return num_empty
+
+
 def _is_cut_mp4(file: BinaryIO, size: int) -> bool:
     """MP4 and MOV: the sizes of the boxes, and media data after the last fragment's header."""
     position = 0
