@@ -4,8 +4,9 @@ FFmpeg shows a file that was cut as a shorter one, most often without a word. Ne
 states the sizes of its parts, so that the parts can be walked without decoding anything. Each walk
 here reads the headers only and skips the content.
 
-What no container states cannot be noticed: an MPEG-TS or MPEG-PS file that ends between two
+What no container states cannot be noticed here: an MPEG-TS or MPEG-PS file that ends between two
 packets, a fragmented MP4 or a live Matroska file that ends between two fragments, a raw stream.
+Measured on cuts anywhere else in one file of each kind, none was missed.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def _is_cut_mp4(file: BinaryIO, size: int) -> bool:
 
 
 def ebml_size(data: bytes) -> tuple[int | None, int]:
-    """The EBML size field at the start of ``data``: its value, None for unknown, and its length.
+    r"""The EBML size field at the start of ``data``: its value, None for unknown, and its length.
 
     The first byte's leading zeros give the length, 1 to 8; all value bits set means unknown (RFC
     8794, sections 4 and 6.2).
@@ -167,7 +168,7 @@ def ebml_size(data: bytes) -> tuple[int | None, int]:
     Raises:
         struct.error: ``data`` ends inside the field, or its first byte is 0.
 
-    >>> ebml_size(bytes.fromhex("81")), ebml_size(bytes.fromhex("407f")), ebml_size(b"\\xff")
+    >>> ebml_size(bytes.fromhex("81")), ebml_size(bytes.fromhex("407f")), ebml_size(b"\xff")
     ((1, 1), (127, 2), (None, 1))
     """
     length = 9 - data[0].bit_length() if data else 9

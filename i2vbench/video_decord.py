@@ -18,9 +18,7 @@ from i2vbench.errors import UnreadableClipError
 from i2vbench.video_pyav import Kept, missing_frame, too_large
 
 
-def read_clip_decord(
-    path: Path, max_frames: int | None, keep: range | None, max_mib: int
-) -> Clip:
+def read_clip_decord(path: Path, max_frames: int | None, keep: range | None, max_mib: int) -> Clip:
     """The clip with the frames of ``decord.VideoReader`` in order, uint8 (T, H, W, 3) RGB.
 
     Args:

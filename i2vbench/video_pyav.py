@@ -41,9 +41,7 @@ _FIRST_ROOM_MIB = 512
 """Memory that a header's number of frames is given at once; more comes as the frames do."""
 
 
-def video_stream(
-    container: av.container.InputContainer, path: Path
-) -> av.video.stream.VideoStream:
+def video_stream(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
     """The stream that FFmpeg's tool would take; a cover picture is none.
 
     Raises:
@@ -60,6 +58,10 @@ def video_stream(
         raise UnreadableClipError(f"{path}: its video codec is not known to this FFmpeg")
     # Parallel work is by clip: threads inside one cost more than they bring.
     stream.thread_count = 1
+    if container.format.name in STREAMS:
+        # Nothing else tells of a frame that was cut, which decoders mend from its neighbours. So
+        # all of MPEG-2's are noticed, and a quarter of H.264's (10 of 37 measured).
+        stream.codec_context.options = {"err_detect": "explode"}
     return stream
 
 
@@ -133,7 +135,7 @@ class Walk:
                 yield self._again(last)
         self._check_all_came(container.format.name, stream.codec_context.name)
 
-    def _counted(self, frame: Any) -> Any:
+    def _counted(self, frame: av.VideoFrame) -> av.VideoFrame:
         if frame.is_corrupt:
             raise UnreadableClipError(
                 f"{self.path}: damaged, frame {self.num_frames} cannot be decoded in full"
@@ -141,7 +143,7 @@ class Walk:
         self.num_frames += 1
         return frame
 
-    def _again(self, frame: Any) -> Any:
+    def _again(self, frame: av.VideoFrame) -> av.VideoFrame:
         self.num_repeated += 1
         return self._counted(frame)
 
@@ -302,9 +304,7 @@ def read_clip(
 
 def missing_frame(path: Path, num_frames: int, keep: range) -> UnreadableClipError:
     """The error for a frame that was asked for and is not there."""
-    return UnreadableClipError(
-        f"{path}: has {num_frames} frames; frame {keep[-1]} was asked for"
-    )
+    return UnreadableClipError(f"{path}: has {num_frames} frames; frame {keep[-1]} was asked for")
 
 
 def rgb_converter() -> Callable[[Any], Any]:
@@ -327,9 +327,7 @@ def _upright(frame: av.VideoFrame, path: Path) -> Callable[[Picture], Picture] |
         ) from error
 
 
-def _fps(
-    walk: Walk, stream: av.video.stream.VideoStream, times_s: list[float | None]
-) -> float:
+def _fps(walk: Walk, stream: av.video.stream.VideoStream, times_s: list[float | None]) -> float:
     nominal = float(stream.average_rate or stream.guessed_rate or 0)
     times = [time for time in times_s if time is not None]
     span = max(times) - min(times) if len(times) == len(times_s) and not walk.num_repeated else 0.0
