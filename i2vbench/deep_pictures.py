@@ -16,6 +16,7 @@ from PIL import Image
 from i2vbench.clip import Picture
 
 _PHOTOMETRIC = 262
+_ORIENTATION = 0x0112
 _TURNS: dict[int, Any] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -37,13 +38,12 @@ def is_deep(image: Image.Image) -> bool:
     return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA") and ";16" in raw
 
 
-def read_deep(path: Path, image: Image.Image, orientation: int) -> Picture:
+def read_deep(path: Path, image: Image.Image) -> Picture:
     """The picture, uint8 (H, W, 3) RGB, upright, transparency laid over white.
 
     Args:
         path: the file.
         image: what Pillow opened, for which :func:`is_deep`.
-        orientation: of EXIF, 1 to 8; others turn nothing.
 
     Raises:
         OSError: truncated or damaged, or not readable by OpenCV either.
@@ -52,17 +52,22 @@ def read_deep(path: Path, image: Image.Image, orientation: int) -> Picture:
     transparent = image.info.get("transparency")
     white_is_zero = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0
     image.load()
+    orientation = image.getexif().get(_ORIENTATION, 1)
     if image.mode.startswith("I"):
-        pixels = np.asarray(image).astype(np.float64)[..., None]
+        pixels = np.asarray(image).astype(np.float32)[..., None]
         if white_is_zero:
             pixels = 65535 - pixels
     else:
         pixels = _sixteen_bits(path, image.size)
     colours, alpha = pixels[..., :-1], pixels[..., -1:] / 65535
     if pixels.shape[2] in (1, 3) or "RGBX" in raw:
-        colours, alpha = pixels[..., :3], np.ones((*pixels.shape[:2], 1))
+        colours, alpha = pixels[..., :3], np.ones((*pixels.shape[:2], 1), np.float32)
         if transparent is not None and image.format == "PNG":
-            alpha = (colours != np.atleast_1d(transparent)).any(axis=2, keepdims=True)
+            alpha = (
+                (colours != np.atleast_1d(transparent))
+                .any(axis=2, keepdims=True)
+                .astype(np.float32)
+            )
     premultiplied = "RGBa" in raw
     over_white = (colours if premultiplied else colours * alpha) / 257 + 255 * (1 - alpha)
     upright = _TURNS.get(orientation, lambda same: same)(over_white)
@@ -70,7 +75,7 @@ def read_deep(path: Path, image: Image.Image, orientation: int) -> Picture:
     return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
 
 
-def _sixteen_bits(path: Path, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _sixteen_bits(path: Path, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.float32]]:
     """The channels RGB or RGBA of a colour picture, or grey and alpha as RGBA: (H, W, C)."""
     import cv2
 
@@ -83,4 +88,4 @@ def _sixteen_bits(path: Path, size: tuple[int, int]) -> np.ndarray[Any, np.dtype
     ):
         raise OSError("16 bits a channel that neither Pillow nor OpenCV reads; save it with 8")
     order = [2, 1, 0, 3][: decoded.shape[2]]
-    return decoded[..., order].astype(np.float64)
+    return decoded[..., order].astype(np.float32)

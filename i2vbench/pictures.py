@@ -21,7 +21,6 @@ PICTURE_SUFFIXES = (
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 _ACCEPTED = "accepted: JPEG, PNG, WebP, AVIF, BMP, TIFF, GIF, PPM"
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-_ORIENTATION = 0x0112
 MAX_PIXELS = 89_478_485
 """Pillow's own bound, at which it suspects a decompression bomb: 256 MiB of RGB."""
 
@@ -60,9 +59,8 @@ def read_picture(path: Path | str) -> Picture:
                         f"{path}: {image.width}x{image.height}; accepted are at most "
                         f"{MAX_PIXELS:,} pixels"
                     )
-                orientation = image.getexif().get(_ORIENTATION, 1)
                 if is_deep(image):
-                    return read_deep(path, image, orientation)
+                    return read_deep(path, image)
                 return _to_rgb(ImageOps.exif_transpose(image), path)
     except UnreadableClipError:
         raise

@@ -22,16 +22,18 @@ IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0)
 
 def display_matrix(frame: av.VideoFrame) -> Matrix:
     """The matrix that the container or the stream gives a frame; :data:`IDENTITY` without one."""
+    from av.sidedata.sidedata import Type
+
     try:
-        kinds = {data.type.name: data for data in frame.side_data}
+        data = frame.side_data.get(Type.DISPLAYMATRIX)
     except ValueError:
         # PyAV lists all side data or none, and does not know all kinds of newer FFmpegs. The angle
         # is always there; it cannot say "mirrored".
         angle = math.radians(frame.rotation)
         return math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
-    if "DISPLAYMATRIX" not in kinds:
+    if data is None:
         return IDENTITY
-    numbers = np.frombuffer(bytes(kinds["DISPLAYMATRIX"]), np.int32)[:9] / 65536
+    numbers = np.frombuffer(bytes(data), np.int32)[:9] / 65536
     a, b, _, c, d = (float(number) for number in numbers[:5])
     return IDENTITY if a == b == c == d == 0 else (a, b, c, d)
 

@@ -285,14 +285,19 @@ def read_clip(
     kept = Kept(path=walk.path, wanted=wanted, max_mib=max_mib)
     convert = rgb_converter()
     upright: Callable[[Picture], Picture] | None = None
+
+    def store(frame: av.VideoFrame, index: int) -> None:
+        # In a function, so that the picture is let go before the next one is made.
+        picture = np.asarray(convert(frame).to_ndarray(), dtype=np.uint8)
+        kept.add(picture if upright is None else upright(picture), index)
+
     times_s: list[float | None] = []
     for index, frame in enumerate(walk.frames(container, stream)):
         if not index:
             upright = _upright(frame, walk.path)
         times_s.append(frame.time)
         if keep is None or index in keep:
-            picture = np.asarray(convert(frame).to_ndarray(), dtype=np.uint8)
-            kept.add(picture if upright is None else upright(picture), index)
+            store(frame, index)
         if index + 1 == max_frames:
             break
     if not walk.num_frames:
