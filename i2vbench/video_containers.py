@@ -102,18 +102,19 @@ def _is_cut_riff(file: BinaryIO, size: int) -> bool:
 
     Some writers count the 8 bytes of the header too, or leave out the byte that pads the last
     chunk: where the chunks end exactly with the file, that is forgiven. A size of 0 is that of a
-    recording never closed; then only the chunks speak.
+    recording never closed, and so is the largest one; then only the chunks speak.
     """
     position = 0
     while position + 12 <= size and _bytes_at(file, position, 4) == b"RIFF":
         (stated,) = _at(file, position + 4, "<I")
-        end = position + 8 + stated + stated % 2
+        stated = 0 if stated == 0xFFFFFFFF else stated
+        end = position + 8 + stated + stated % 2 if stated else size
         inner, padded = position + 12, 0
         while inner + 8 <= min(end, size):
             (length,) = _at(file, inner + 4, "<I")
             padded = length % 2
             inner += 8 + length + padded
-        if inner - padded > size or (stated and end > size and not (inner >= size >= end - 8)):
+        if inner - padded > size or (end > size and not (inner >= size >= end - 8)):
             return True
         position = max(end, inner)
     return False

@@ -48,6 +48,12 @@ def read_clip_decord(path: Path, max_frames: int | None, keep: range | None, max
                 picture = video.next()
                 if index in wanted:
                     pixels: np.ndarray = picture.asnumpy()
+                    if pixels.ndim != 3 or pixels.shape[2] != 3:
+                        # Rows of few pixels come with the padding that FFmpeg gave them.
+                        raise UnreadableClipError(
+                            f"{path}: decord gives no RGB for frames as narrow as "
+                            f"{pixels.shape[1]} pixels; they need the reader 'pyav'"
+                        )
                     if len(wanted) * pixels.nbytes > max_mib * 2**20:
                         raise too_large(path, pixels.shape, max_mib)
                     kept.add(pixels, index)

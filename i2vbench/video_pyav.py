@@ -47,12 +47,13 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.video
     Raises:
         UnreadableClipError: no video in it, or of a codec that this FFmpeg lacks.
     """
+    from av.stream import Disposition
     from av.video.stream import VideoStream
 
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         raise UnreadableClipError(f"{path}: holds no video stream")
-    if "attached_pic" in str(stream.disposition):
+    if stream.disposition & Disposition.attached_pic:
         raise UnreadableClipError(f"{path}: holds no video stream, only a cover picture")
     if stream.codec_context is None:
         raise UnreadableClipError(f"{path}: its video codec is not known to this FFmpeg")
@@ -202,7 +203,7 @@ class Walk:
                 num_empty += 1
                 continue
             else:
-                if following is not None and following > 0 and following < self.promised:
+                if following != -1 and self.num_packets < self.promised:
                     num_empty += num_empty_at_end(self.path, stream.index)
                 if is_cut(self.path) or self.num_packets + num_empty < self.promised:
                     raise UnreadableClipError(f"{self.path}: truncated after {self.progress}")
