@@ -182,6 +182,9 @@ def require_reader(name: str) -> None:
     if name not in READERS:
         raise UserError(f"reader {name!r}: {did_you_mean(name, READERS)}")
     if name == "decord":
+        # decord's zlib takes the place of that of every library loaded after it; OpenCV then reads
+        # no PNG any more.
+        importlib.import_module("cv2")
         try:
             importlib.import_module("decord")
         except (ImportError, OSError, RuntimeError) as error:

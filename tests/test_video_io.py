@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from i2vbench import video_io
 from i2vbench.clip import Clip
-from i2vbench.errors import UnreadableClipError
-from i2vbench.video_io import count_frames, read_video, write_video
+from i2vbench.errors import MissingPackageError, UnreadableClipError
+from i2vbench.video_io import count_frames, read_video, require_reader, write_video
 
 
 def noise(num_frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -126,7 +126,12 @@ def test_any_size_and_rate_survives(
 
 
 def test_decord_reads_the_same_pixels(tmp_path: Path) -> None:
-    decord = pytest.importorskip("decord")
+    try:
+        require_reader("decord")
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    import decord
+
     for shape in ((16, 64, 64), (5, 37, 51)):
         frames = noise(*shape)
         write_video(tmp_path / "clip.mp4", Clip(frames=frames, fps=8))
