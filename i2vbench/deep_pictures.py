@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ImageFile
 
 from i2vbench.clip import Picture
 
@@ -29,16 +29,16 @@ _TURNS: dict[int, Any] = {
 """By EXIF orientation, what brings the pixels upright."""
 
 
-def is_deep(image: Image.Image) -> bool:
+def is_deep(image: ImageFile.ImageFile) -> bool:
     """Whether a picture that Pillow has opened, not yet decoded, has 16 bits a channel."""
     # PNG and PPM of 16-bit grey are "I" in some versions; in other formats "I" may be 32 bits.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return True
-    raw = str(image.tile[0][3]) if getattr(image, "tile", None) else ""
+    raw = str(image.tile[0][3]) if image.tile else ""
     return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA") and ";16" in raw
 
 
-def read_deep(path: Path, image: Image.Image) -> Picture:
+def read_deep(path: Path, image: ImageFile.ImageFile) -> Picture:
     """The picture, uint8 (H, W, 3) RGB, upright, transparency laid over white.
 
     Args:
@@ -50,7 +50,7 @@ def read_deep(path: Path, image: Image.Image) -> Picture:
     """
     raw = str(image.tile[0][3])
     transparent = image.info.get("transparency")
-    white_is_zero = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0
+    white_is_zero = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     image.load()
     orientation = image.getexif().get(_ORIENTATION, 1)
     if image.mode.startswith("I"):

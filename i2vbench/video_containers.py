@@ -336,9 +336,9 @@ def _is_cut_ogg(file: BinaryIO, size: int) -> bool:
     position = 0
     begun: set[int] = set()
     while position < size:
-        mark, flags, serial, segments = _at(file, position, "<4sxB8xI8xB")
-        if bytes(mark) != b"OggS":  # type: ignore[arg-type]
+        if _bytes_at(file, position, 4) not in (b"OggS", b"OggS"[: size - position]):
             return False
+        flags, serial, segments = _at(file, position + 5, "<B8xI8xB")
         begun.add(serial)
         if flags & 4:
             begun.discard(serial)

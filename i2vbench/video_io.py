@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 READERS = ("pyav", "decord")
 VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".vob"),
+    *(".mp4", ".webm", ".mkv", ".mov", ".avi", ".gif", ".m4v", ".3gp", ".mpg", ".mpeg", ".vob"),
     *(".ts", ".mts", ".m2ts", ".flv", ".wmv", ".asf", ".ogv"),
 )
 MAX_MIB = 4096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def display_matrix(frame: av.VideoFrame) -> Matrix:
     from av.sidedata.sidedata import Type
 
     try:
-        data = frame.side_data.get(Type.DISPLAYMATRIX)
+        data: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     except ValueError:
         # PyAV lists all side data or none, and does not know all kinds of newer FFmpegs. The angle
         # is always there; it cannot say "mirrored".
