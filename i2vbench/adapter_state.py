@@ -1,7 +1,7 @@
 """What an adapter does to the process stays with the adapter.
 
-Research code sets torch's default dtype, enters autocast, counts threads and changes folder. Its own
-calls need that; the metrics must not see it. So each adapter has a state, which is put in force
+Research code sets torch's default dtype, enters autocast, sets threads and changes folder. Its
+own calls need that; the metrics must not see it. So each adapter has a state, which is put in force
 around its calls and taken away after them.
 """
 
@@ -94,7 +94,7 @@ _KEPT = "_i2vbench_process_state"
 
 @contextmanager
 def state_of(adapter: object | None) -> Iterator[None]:
-    """Puts the adapter's state in force for the block, keeps what it makes of it, and takes it away.
+    """Puts the adapter's state in force for the block, keeps what becomes of it, and ends it.
 
     Args:
         adapter: None while it is being built; :func:`adopt` then gives the state to it.

@@ -1,4 +1,4 @@
-"""Files that survive a crash: whole files replaced atomically, rows appended, synced and checked."""
+"""Files that survive a crash: whole files replaced atomically, rows appended and synced."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether the name is one that :func:`write_atomic` gives to a file that it has not finished."""
+    """Whether the name is of a file that :func:`write_atomic` has not finished."""
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
 
 
@@ -52,10 +52,10 @@ def remove_temporary(folder: Path) -> None:
 
 
 def row_text(row: Mapping[str, Any]) -> str:
-    """One line of JSON that holds any text: no line separator of any kind, no half character.
+    r"""One line of JSON that holds any text: no line separator of any kind, no half character.
 
-    >>> print(row_text({"error": "a\\u2028b"}), end="")
-    {"error":"a\\u2028b"}
+    >>> print(row_text({"error": "a\u2028b"}), end="")
+    {"error":"a\u2028b"}
     """
     escaped = _AWKWARD.sub(lambda found: f"\\u{ord(found[0]):04x}", canonical_json(row))
     return escaped + "\n"

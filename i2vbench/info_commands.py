@@ -204,7 +204,8 @@ def _scores(run: Path) -> Iterator[str]:
         interval = f" [{score.ci95[0]:.4f}, {score.ci95[1]:.4f}]" if score.ci95 else ""
         count = f"{score.n_scored}/{score.n_expected}"
         protocol = f"  ({score.protocol})" if several else ""
-        yield f"{score.label:<46} {value:>10}{interval}  n={count}{protocol} {score.reason}".rstrip()
+        line = f"{score.label:<46} {value:>10}{interval}  n={count}{protocol} {score.reason}"
+        yield line.rstrip()
 
 
 @click.command()

@@ -59,7 +59,7 @@ class Extractor(ABC):
     """What can run its network; ``openvino`` is asked of those alone that name it."""
 
     stores_features: ClassVar[bool] = True
-    """INTERIM"""
+    """False for a network that compares two pictures: scoring then never calls ``extract``."""
 
     def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
         """Loads the network onto ``device``, in ``dtype`` and ``backend`` (of those above).
@@ -122,8 +122,8 @@ class Metric(ABC):
     depends_on_rate: ClassVar[bool] = False
     """Whether the number depends on the clips' frames per second."""
 
-    def use(self, extractors: Sequence[Extractor]) -> None:
-        """INTERIM"""
+    def use(self, extractors: Sequence[Extractor]) -> None:  # noqa: B027
+        """Takes the loaded extractors, in the order of ``extractors``; called before any clip."""
 
     def spec(self) -> dict[str, Any]:
         """Constants that change the number, the extractors' apart (JSON values)."""
@@ -186,6 +186,11 @@ class ClipMetric(Metric):
             self.add(self.score_clip(example))
 
     def checked_score(self, example: Example) -> float:
+        """:meth:`score_clip` as a float.
+
+        Raises:
+            ValueError: this clip has no score, or one that is not finite.
+        """
         value = float(self.score_clip(example))
         if not np.isfinite(value):
             raise ValueError(f"{self.name}: the score of a clip must be finite, got {value!r}")

@@ -22,6 +22,7 @@ from i2vbench.registry import EXTRACTORS, METRICS, Registry
 from i2vbench.results import Score
 from i2vbench.rundir import RunDir, Take
 from i2vbench.source_code import class_code_sha256
+from i2vbench.video_io import require_reader
 
 logger = logging.getLogger(__name__)
 
@@ -154,12 +155,13 @@ def prepare_metrics(
 ) -> list[MetricRun | MissingMetric]:
     """The metrics at work, in the order of ``names``; those that cannot run only named."""
     sampling_note = protocol.sampling_note(plan.suite, plan.geometry)
+    no_reader = _why_no_reader(protocol)
     loaded: dict[str, Extractor | str] = {}
     prepared: list[MetricRun | MissingMetric] = []
     for name in names:
         choice = protocol.choice(name)
         metric = _metric(name, choice, protocol)
-        reason = metric if isinstance(metric, str) else ""
+        reason = metric if isinstance(metric, str) else no_reader
         found: list[Extractor | str] = []
         if isinstance(metric, Metric):
             chosen = _extractor_names(metric, choice, protocol)
@@ -195,6 +197,14 @@ def prepare_metrics(
             )
         )
     return prepared
+
+
+def _why_no_reader(protocol: Protocol) -> str:
+    try:
+        require_reader(protocol.reader)
+    except MissingPackageError as error:
+        return str(error)
+    return ""
 
 
 def _metric(name: str, choice: MetricChoice, protocol: Protocol) -> Metric | str:

@@ -12,16 +12,17 @@ _UNSAFE = re.compile(
 )
 # What a terminal would take for a command, with its argument: CSI, OSC and the other sequences.
 _ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b."
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b."
 )
 
 
 def one_line(value: object) -> str:
-    """The text of ``value`` without anything that a terminal obeys, white space folded.
+    r"""The text of ``value`` without anything that a terminal obeys, white space folded.
 
     An object whose ``str()`` fails gives the name of its type.
 
-    >>> one_line("two\\nlines \\x1b[31mred")
+    >>> one_line("two\nlines \x1b[31mred")
     'two lines red'
     """
     try:

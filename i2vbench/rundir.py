@@ -150,20 +150,19 @@ class RunDir:
         found = record.get("schema_version") if isinstance(record, dict) else None
         if found in _OLDER_SCHEMAS:
             raise UserError(
-                f"{file} is of an older version of i2vbench (schema {found}); make the run anew, or "
-                f"score its videos with `i2vbench score {path / 'videos'}`"
+                f"{file} is of an older version of i2vbench (schema {found}); make the run anew, "
+                f"or score its videos with `i2vbench score {path / 'videos'}`"
             )
         if found != SCHEMA_VERSION:
             raise DamagedRunError(
                 f"{file}: schema_version {short(found)}, accepted: {SCHEMA_VERSION}"
             )
         for name, (kind, needed) in _FIELDS.items():
-            if name in record if not needed else True:
-                if not isinstance(record.get(name), kind):
-                    raise DamagedRunError(
-                        f"{file}: {name} is {short(record.get(name))}, "
-                        f"{'text' if kind is str else 'a mapping'} was expected"
-                    )
+            if (needed or name in record) and not isinstance(record.get(name), kind):
+                raise DamagedRunError(
+                    f"{file}: {name} is {short(record.get(name))}, "
+                    f"{'text' if kind is str else 'a mapping'} was expected"
+                )
         return cls(path, record)
 
     @property
@@ -268,13 +267,13 @@ class RunDir:
             append_rows(self.takes_file(worker), rows)
 
     def tidy_takes(self, sample_ids: Sequence[str], worker: int = 0) -> None:
-        """One row a take, in the order of the suite: equal runs have equal files, resumed or not."""
+        """One row a take, in the order of the suite: equal runs have equal files."""
         position = {sample_id: n for n, sample_id in enumerate(sample_ids)}
         takes = sorted(
             self.takes().values(),
             key=lambda take: (position.get(take.id, len(position)), take.id, take.take),
         )
-        others = [file for file in self.path.glob("takes.*.jsonl")]
+        others = list(self.path.glob("takes.*.jsonl"))
         # Rows of several workers are the union of their files, each with its own writer.
         if others in ([], [self.takes_file(worker)]):
             replace_rows(self.takes_file(worker), ({**vars(take)} for take in takes))

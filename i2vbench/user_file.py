@@ -1,4 +1,4 @@
-"""``path/to/file.py:Name``: a user's own file, loaded with its folder importable, as for a script."""
+"""``path/to/file.py:Name``: a user's own file, loaded with its folder importable."""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ def load_yaml(text: str, what: str) -> object:
         _expanded_size(node, {}, MAX_DEPTH)
         value: object = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        raise UserError(f"{what} is not YAML ({short(error.problem or str(error))[1:-1]})") from error
+        raise UserError(
+            f"{what} is not YAML ({short(error.problem or str(error))[1:-1]})"
+        ) from error
     except RecursionError as error:
         raise UserError(f"{what} is not YAML (too deeply nested)") from error
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, AttributeError) as error:
