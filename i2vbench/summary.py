@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from i2vbench.generation import Plan
-from i2vbench.metric import ClipMetric, SetMetric
+from i2vbench.metric import ClipMetric, Metric, SetMetric
 from i2vbench.metric_runs import MetricRun
 from i2vbench.model import Card
 from i2vbench.protocol import Protocol
 from i2vbench.results import CategoryScore, Results, Score
 from i2vbench.rundir import RunDir
-from i2vbench.statistics import bootstrap_mean_interval
+from i2vbench.statistics import (
+    bootstrap_mean_interval,
+    mean_over_samples,
+    sample_means,
+    wilson_interval,
+)
 
 NUM_RESAMPLES = 1000
 """Of every bootstrap interval; a set metric may take fewer where one costs seconds."""
@@ -57,22 +62,27 @@ def score_of(metric_run: MetricRun, plan: Plan) -> Score:
 def _interval(metric_run: MetricRun, rows: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
     if isinstance(metric_run.metric, SetMetric):
         return metric_run.metric.interval(metric_run.examples, num_resamples=NUM_RESAMPLES, seed=0)
-    return _mean_interval(rows)
+    return _mean_interval(metric_run.metric, _by_sample(rows))
 
 
-def _mean_interval(rows: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
-    # The takes of a sample are not independent: the bootstrap resamples samples.
-    by_sample: dict[str, list[float]] = {}
+def _by_sample(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {}
     for row in rows:
-        by_sample.setdefault(row["id"], []).append(row["value"])
-    means = [sum(values) / len(values) for values in by_sample.values()]
-    return bootstrap_mean_interval(means, num_resamples=NUM_RESAMPLES, seed=0)
+        values.setdefault(row["id"], []).append(row["value"])
+    return values
+
+
+def _mean_interval(metric: Metric, values: dict[str, list[float]]) -> tuple[float, float] | None:
+    """Of the mean over samples of their takes' mean; takes are no observations of their own."""
+    if metric.interval_kind == "share":
+        return wilson_interval(mean_over_samples(values), len(values))
+    return bootstrap_mean_interval(sample_means(values), num_resamples=NUM_RESAMPLES, seed=0)
 
 
 def _by_category(
     metric_run: MetricRun, plan: Plan, rows: Sequence[dict[str, Any]]
 ) -> tuple[CategoryScore, ...]:
-    """The means of a clip metric in each category, in the order of the suite."""
+    """A clip metric's means over the samples of each category, in the order of the suite."""
     if not isinstance(metric_run.metric, ClipMetric):
         return ()
     wanted = [request for request in plan.requests if metric_run.wants(request)]
@@ -84,12 +94,12 @@ def _by_category(
     return tuple(
         CategoryScore(
             category=category,
-            value=sum(row["value"] for row in scored[category]) / len(scored[category])
-            if category in scored
-            else None,
+            value=mean_over_samples(_by_sample(scored[category])) if category in scored else None,
             n_scored=len(scored.get(category, [])),
             n_expected=expected[category],
-            ci95=_mean_interval(scored[category]) if category in scored else None,
+            ci95=_mean_interval(metric_run.metric, _by_sample(scored[category]))
+            if category in scored
+            else None,
         )
         for category in expected
         if category

@@ -106,6 +106,8 @@ class MotionFollowing(ClipMetric):
     version = "1"
     higher_is_better = True
     unit = "share"
+    # Two questions a clip at most, each answered by yes or no.
+    interval_kind = "share"
     needs = frozenset({"extra.seed", "extra.motion", "extra.camera"})
 
     def spec(self) -> dict[str, Any]:
