@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .clip_rows import MAX_ROWS, PairedRowsMetric
 from .feature_set import Array, as_array
@@ -62,16 +63,18 @@ def extrapolate(
         return np.concatenate([samples[index] for index in rng.permutation(len(samples))[:size]])
 
     inverse, distances = [], []
-    for share in np.linspace(0.5, 1.0, NUM_SIZES):
-        size_x, size_y = round(share * len(x_samples)), round(share * len(y_samples))
-        inverse.append((1 / size_x + 1 / size_y) / 2)
-        # All samples are the same set at each draw.
-        num_draws = NUM_DRAWS if share < 1 else 1
-        of_size = [
-            frechet_distance(drawn(x_samples, size_x), drawn(y_samples, size_y))
-            for _ in range(num_draws)
-        ]
-        distances.append(of_size * (NUM_DRAWS // num_draws))
+    # Hundreds of small matrices: threads cost more than they compute, above all beside other work.
+    with threadpool_limits(limits=1):
+        for share in np.linspace(0.5, 1.0, NUM_SIZES):
+            size_x, size_y = round(share * len(x_samples)), round(share * len(y_samples))
+            inverse.append((1 / size_x + 1 / size_y) / 2)
+            # All samples are the same set at each draw.
+            num_draws = NUM_DRAWS if share < 1 else 1
+            of_size = [
+                frechet_distance(drawn(x_samples, size_x), drawn(y_samples, size_y))
+                for _ in range(num_draws)
+            ]
+            distances.append(of_size * (NUM_DRAWS // num_draws))
     # A line through each draw of every size; the mean of their ends is the end of the mean's line.
     limits = np.polyfit(inverse, np.array(distances), 1)[1]
     return Extrapolation(
