@@ -385,7 +385,7 @@ def _take_in(
     metric = metric_run.metric
     if isinstance(metric, ClipMetric):
         if row["value"] is not None:
-            metric.add(row["value"])
+            metric.add(row["value"], sample_id=row["id"])
     elif isinstance(example, Example) and not row["error"]:
         featured = _with_features(example, metric_run, stores)
         try:

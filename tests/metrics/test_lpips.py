@@ -140,7 +140,7 @@ class TestDistances:
 
 class TestExtractor:
     def test_the_device_reaches_the_network(self):
-        """On ``meta`` nothing is computed, so a network that stayed on the CPU would give values."""
+        """On ``meta`` nothing is computed: a network that stayed on the CPU would give a value."""
         extractor = LPIPSExtractor(device="meta")
         assert {each.device.type for each in extractor.network.parameters()} == {"meta"}
         metric = LPIPSFirstFrame()
