@@ -1,4 +1,4 @@
-"""What can be seen of a damaged file of weights without reading it: which of the usual things it is.
+"""What a damaged file of weights is instead, as far as its first bytes and its end show it.
 
 Where a publisher states no hash this is all that stands between a web page and a network.
 """

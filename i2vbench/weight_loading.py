@@ -89,7 +89,8 @@ def fitting(path: Path, *, name: str, network: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MissingPackageError, MissingWeightsError):
+    except (MissingPackageError, MissingWeightsError, torch.cuda.OutOfMemoryError):
+        # The last one is the device's fault, not the file's.
         raise
     except _MISFITS as error:
         # Where no hash is known, the first file seen is remembered as the right one. This is not.
@@ -174,7 +175,10 @@ def tensors_of(content: object, *, under: str | None = None) -> dict[str, Tensor
     if under is not None and isinstance(content, Mapping) and under in content:
         content = content[under]
     if not isinstance(content, Mapping) or not content:
-        raise UnreadableWeightsError(f"it holds {_kind(content)}, no tensors by name")
+        raise UnreadableWeightsError(
+            "it holds no tensors by name"
+            + ("" if isinstance(content, Mapping) else f" but one {type(content).__name__}")
+        )
     strangers = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if strangers or not all(isinstance(key, str) for key in content):
         key = (strangers or [key for key in content if not isinstance(key, str)])[0]
@@ -214,10 +218,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ValueError | RuntimeError) and first and "weights_only" not in first:
         return _short(first)
     return _short(f"{type(error).__name__}: {first}" if first else type(error).__name__)
-
-
-def _kind(content: object) -> str:
-    return "nothing" if isinstance(content, Mapping) else f"a {type(content).__name__}"
 
 
 def _some(keys: list[str]) -> str:

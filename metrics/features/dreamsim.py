@@ -100,9 +100,6 @@ def load_dreamsim(dino: Path, ensemble: Path) -> DreamSim:
         MissingWeightsError: the archive lacks a file, or one of them is not this network's.
     """
     states = [load_state_dict(dino, name=DINO_WEIGHTS, network="DINO ViT")]
-    with fitting(dino, name=DINO_WEIGHTS, network="DINO ViT"):
-        # Built once for nothing but its check: a fault of DINO's file is not the archive's.
-        vision_transformer(states[0])
     with fitting(ensemble, name=WEIGHTS, network="ensemble of DreamSim's"):
         with _opened(ensemble) as archive:
             for name in ("clip", "open_clip"):

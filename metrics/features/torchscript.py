@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from i2vbench.weight_loading import fitting
+from i2vbench.weight_loading import UnreadableWeightsError, fitting
 from i2vbench.weights import require_trust, resolve
 
 
@@ -23,12 +24,15 @@ def load_torchscript(name: str, device: str) -> tuple[nn.Module, str]:
         MissingWeightsError: the file is not here, is not trusted, or is no TorchScript.
     """
     path = resolve(name)
+    with fitting(path, name=name, network="TorchScript"):
+        if not zipfile.is_zipfile(path):
+            raise UnreadableWeightsError("it is no archive, or was cut off")
     sha256 = require_trust(name, path)
     with fitting(path, name=name, network="TorchScript"), warnings.catch_warnings():
         # PyTorch wants new exports in another format; these files have no other.
         warnings.simplefilter("ignore", DeprecationWarning)
-        network: nn.Module = torch.jit.load(path, map_location="cpu")
-    return network.to(device).eval(), sha256
+        network: nn.Module = torch.jit.load(path, map_location=device)
+    return network.eval(), sha256
 
 
 @contextmanager

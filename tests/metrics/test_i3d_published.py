@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from i2vbench.clip import Clip
+from i2vbench.files import file_sha256
 from i2vbench.metrics.features import c3d, i3d, i3d_published, torchscript
 from i2vbench.metrics.features.c3d import C3DExtractor
 from i2vbench.metrics.features.i3d_published import (
@@ -106,6 +107,7 @@ def scripted(tmp_path, monkeypatch):
         path = tmp_path / "network.pt"
         torch.jit.save(torch.jit.script(module), path)
         monkeypatch.setattr(torchscript, "resolve", lambda _: path)
+        monkeypatch.setenv("I2VBENCH_TRUST", file_sha256(path))
 
     return put
 
