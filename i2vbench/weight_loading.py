@@ -213,6 +213,8 @@ def _reason(error: BaseException) -> str:
     if "TorchScript" in text and "weights_only" in text:
         return "it is TorchScript, no file of tensors"
     first = (text.strip().splitlines() or [""])[0].strip()
+    if isinstance(error, OSError) and error.filename:
+        return _short(f"{error.strerror}: {error.filename}")
     if isinstance(error, SafetensorError):
         return _short(f"no safetensors: {first}")
     if isinstance(error, ValueError | RuntimeError) and first and "weights_only" not in first:

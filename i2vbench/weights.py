@@ -312,7 +312,7 @@ def _record_of(path: Path) -> Path:
 def _wrong(entry: WeightFile, path: Path, what: str) -> MissingWeightsError:
     return MissingWeightsError(
         f"weights {entry.name!r}: {path} is {what}: another or a damaged file; "
-        f"replace it from {_origin(entry)}"
+        f"fetch it again from {_origin(entry)}"
     )
 
 

@@ -199,9 +199,9 @@ class DreamSimExtractor(PooledExtractor):
     picture_preparation = dataclasses.replace(preparation, pillow=True)
 
     def _load(self) -> DreamSim:
-        path = resolve(WEIGHTS)
-        self._weights_sha256 = digest(path)
-        return load_dreamsim(resolve(DINO_WEIGHTS), path)
+        dino, ensemble = resolve(DINO_WEIGHTS), resolve(WEIGHTS)
+        self._weights_sha256 = digest(ensemble)
+        return load_dreamsim(dino, ensemble)
 
     def spec(self) -> dict[str, Any]:
         """Both files and both preparations."""
