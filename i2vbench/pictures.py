@@ -10,12 +10,17 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from i2vbench.clip import Picture
+from i2vbench.deep_pictures import is_deep, read_deep
 from i2vbench.errors import UnreadableClipError
 from i2vbench.video_io import check_readable
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".ppm"),
+)
 # Not all that Pillow opens: for EPS, for one, it starts another program.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
+_ACCEPTED = "accepted: JPEG, PNG, WebP, AVIF, BMP, TIFF, GIF, PPM"
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 MAX_PIXELS = 89_478_485
 """Pillow's own bound, at which it suspects a decompression bomb: 256 MiB of RGB."""
 
@@ -26,12 +31,14 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError
 def read_picture(path: Path | str) -> Picture:
     """The picture, uint8 (H, W, 3) RGB, upright.
 
-    The EXIF orientation is applied, transparency is laid over white (as a page shows it), 16-bit
-    grey is scaled to 8 bit, and palette, grey and CMYK become RGB. Colour profiles are not applied:
-    video models are trained on pictures read without. Of an animation, the first picture.
+    The EXIF orientation is applied, transparency is laid over white (as a page shows it), 16 bits
+    become 8 by rounding value / 257 (:mod:`i2vbench.deep_pictures`; CMYK's by their high byte), and
+    palette, grey and CMYK become RGB. Colour profiles are not applied: video models are trained on
+    pictures read without. Of an animation, the first picture.
 
     Args:
-        path: JPEG, PNG, WebP, BMP, TIFF, GIF or PPM, by content.
+        path: JPEG, PNG, WebP, BMP, TIFF, GIF, PPM or, where Pillow was built with it, AVIF, by
+            content. HEIC is not read.
 
     Raises:
         UnreadableClipError: no such file, empty, no picture, truncated, damaged, too large, or of
@@ -45,12 +52,15 @@ def read_picture(path: Path | str) -> Picture:
             warnings.simplefilter("ignore")
             # Without this Pillow knows five formats only, and names the others by a KeyError.
             Image.init()
-            with Image.open(path, formats=_FORMATS) as image:
+            formats = [name for name in _FORMATS if name in Image.OPEN]
+            with Image.open(path, formats=formats) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableClipError(
                         f"{path}: {image.width}x{image.height}; accepted are at most "
                         f"{MAX_PIXELS:,} pixels"
                     )
+                if is_deep(image):
+                    return read_deep(path, image)
                 return _to_rgb(ImageOps.exif_transpose(image), path)
     except UnreadableClipError:
         raise
@@ -59,12 +69,22 @@ def read_picture(path: Path | str) -> Picture:
             f"{path}: more than {2 * MAX_PIXELS:,} pixels; accepted are at most {MAX_PIXELS:,}"
         ) from error
     except UnidentifiedImageError as error:
-        raise UnreadableClipError(
-            f"{path}: no picture; accepted: JPEG, PNG, WebP, BMP, TIFF, GIF, PPM"
-        ) from error
+        raise UnreadableClipError(f"{path}: {_unidentified(path)}") from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableClipError(f"{path}: truncated or damaged ({reason})") from error
+
+
+def _unidentified(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS:
+        return "HEIC is not read; save it as JPEG or PNG (heif-convert IN.heic OUT.png does it)"
+    if head[4:8] == b"ftyp" and head[8:] in (b"avif", b"avis"):
+        return "AVIF is damaged, or this Pillow cannot read it (11.3 and later can)"
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        return "a TIFF that is damaged or of a kind that Pillow does not read; save it as PNG"
+    return f"no picture; {_ACCEPTED}"
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Picture:
@@ -72,9 +92,6 @@ def _to_rgb(image: Image.Image, path: Path) -> Picture:
         raise UnreadableClipError(
             f"{path}: 32-bit grey, of which no range is stated; save it with 8 or 16 bits"
         )
-    if image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.float64) / 257
-        return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

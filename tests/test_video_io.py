@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,8 +14,8 @@ from hypothesis import strategies as st
 
 from i2vbench import video_io
 from i2vbench.clip import Clip
-from i2vbench.errors import UnreadableClipError
-from i2vbench.video_io import read_video, write_video
+from i2vbench.errors import MissingPackageError, UnreadableClipError
+from i2vbench.video_io import count_frames, read_video, require_reader, write_video
 
 
 def noise(num_frames: int, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -124,7 +126,12 @@ def test_any_size_and_rate_survives(
 
 
 def test_decord_reads_the_same_pixels(tmp_path: Path) -> None:
-    decord = pytest.importorskip("decord")
+    try:
+        require_reader("decord")
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    import decord
+
     for shape in ((16, 64, 64), (5, 37, 51)):
         frames = noise(*shape)
         write_video(tmp_path / "clip.mp4", Clip(frames=frames, fps=8))
@@ -195,25 +202,6 @@ def test_uneven_times_keep_all_frames_at_their_mean_rate(tmp_path: Path) -> None
     clip = read_video(path)
     assert clip.geometry.num_frames == 4
     assert clip.fps == pytest.approx(3 / (6 / 8))
-
-
-@pytest.mark.parametrize(
-    ("matrix", "turns"), [((0, 1, -1, 0), 3), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2)]
-)
-def test_a_rotated_recording_is_turned_upright(
-    tmp_path: Path, matrix: tuple[int, int, int, int], turns: int
-) -> None:
-    path = encode(tmp_path / "phone.mp4", waves(3))
-    flat = read_video(path).frames
-
-    def display(a: int, b: int, c: int, d: int) -> bytes:
-        one = 1 << 16
-        return struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
-
-    # The second matrix is the track's; the first one belongs to the movie.
-    head, track = path.read_bytes().split(b"tkhd", 1)
-    path.write_bytes(head + b"tkhd" + track.replace(display(1, 0, 0, 1), display(*matrix), 1))
-    np.testing.assert_array_equal(read_video(path).frames, np.rot90(flat, turns, axes=(1, 2)))
 
 
 def test_reading_can_stop_early(tmp_path: Path) -> None:
@@ -307,3 +295,144 @@ def test_a_file_too_large_for_memory_is_refused(
     write_video(tmp_path / "clip.mp4", Clip(frames=noise(8, 256, 256), fps=8))
     monkeypatch.setattr(video_io, "MAX_MIB", 1)
     assert "more than 1 MiB" in refusal(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((1, 0, 0, 1), lambda flat: flat),
+        ((-1, 0, 0, 1), lambda flat: flat[:, :, ::-1]),
+        ((1, 0, 0, -1), lambda flat: flat[:, ::-1]),
+        ((-1, 0, 0, -1), lambda flat: flat[:, ::-1, ::-1]),
+        ((0, 1, 1, 0), lambda flat: flat.swapaxes(1, 2)),
+        ((0, -1, -1, 0), lambda flat: flat.swapaxes(1, 2)[:, ::-1, ::-1]),
+        ((0, 1, -1, 0), lambda flat: flat.swapaxes(1, 2)[:, :, ::-1]),
+        ((0, -1, 1, 0), lambda flat: flat.swapaxes(1, 2)[:, ::-1]),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_every_display_matrix_is_applied(
+    tmp_path: Path,
+    suffix: str,
+    matrix: tuple[int, int, int, int],
+    expected: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    path = encode(tmp_path / f"phone.{suffix}", waves(4))
+    flat = read_video(path).frames
+    set_matrix(path, *matrix)
+    np.testing.assert_array_equal(read_video(path).frames, expected(flat))
+    np.testing.assert_array_equal(
+        read_video(path, keep=range(1, 4, 2)).frames, expected(flat)[1::2]
+    )
+    np.testing.assert_array_equal(read_video(path, max_frames=2).frames, expected(flat)[:2])
+    assert count_frames(path) == 4
+
+
+def test_a_turn_by_part_of_a_quarter_is_refused(tmp_path: Path) -> None:
+    path = encode(tmp_path / "phone.mp4", waves(2))
+    set_matrix(path, 0.866, 0.5, -0.5, 0.866)
+    assert "turned by 30 degrees; accepted are quarter turns" in refusal(path)
+
+
+def set_matrix(path: Path, a: float, b: float, c: float, d: float) -> None:
+    def display(*numbers: float) -> bytes:
+        a, b, c, d = (round(number * 65536) for number in numbers)
+        return struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+
+    head, track = path.read_bytes().split(b"tkhd", 1)
+    path.write_bytes(head + b"tkhd" + track.replace(display(1, 0, 0, 1), display(a, b, c, d), 1))
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi"])
+def test_a_title_in_another_encoding_is_passed_over(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "TITLE"
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for picture in waves(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    assert b"TITLE" in content
+    path.write_bytes(content.replace(b"TITLE", b"caf\xe9s"))
+    assert count_frames(path) == read_video(path).geometry.num_frames == 3
+
+
+def test_what_is_no_video_is_not_counted_either(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("not a video\n" * 99)
+    with pytest.raises(UnreadableClipError, match="truncated or damaged"):
+        count_frames(tmp_path / "text.mp4")
+
+
+def with_sound(path: Path, cover: bool = False, video: bool = False) -> Path:
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        pictures = []
+        if cover:
+            stream = container.add_stream("mjpeg", rate=1)
+            stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+            stream.disposition = av.stream.Disposition.attached_pic
+            pictures.append((stream, waves(1)))
+        if video:
+            stream = container.add_stream("libx264", rate=8)
+            stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+            pictures.append((stream, waves(5, 32, 48)))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        frame.sample_rate = 16000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+        for stream, frames in pictures:
+            for picture in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+    return path
+
+
+def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
+    path = with_sound(tmp_path / "song.mp4", cover=True)
+    assert "only a cover picture" in refusal(path)
+    with pytest.raises(UnreadableClipError, match="only a cover picture"):
+        count_frames(path)
+
+
+@pytest.mark.parametrize("cover", [False, True])
+def test_the_video_is_found_among_other_streams(tmp_path: Path, cover: bool) -> None:
+    path = with_sound(tmp_path / "film.mp4", cover=cover, video=True)
+    assert read_video(path).frames.shape == (5, 32, 48, 3)
+    assert count_frames(path) == 5
+
+
+def test_edit_lists_and_uneven_times_are_counted_as_they_are_read(tmp_path: Path) -> None:
+    source = encode(tmp_path / "whole.mp4", waves(32), g="8")
+    assert count_frames(copy_from(source, tmp_path / "part.mp4", 12 / 8)) == 20
+    assert count_frames(encode(tmp_path / "vfr.mp4", waves(4), times=[0, 1, 5, 6])) == 4
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_the_memory_of_decoding_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A Matroska file states no number of frames: the array grows, without a second one."""
+    frames = np.repeat(waves(1, 240, 320), 40, axis=0)
+    path = encode(tmp_path / name, frames, preset="ultrafast")
+    mib = frames.nbytes / 2**20
+
+    def peak() -> float:
+        tracemalloc.start()
+        try:
+            read_video(path)
+        finally:
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        return most / 2**20
+
+    assert peak() <= 1.5 * mib + 1
+    monkeypatch.setattr(video_io, "MAX_MIB", 9)
+    assert peak() <= 9 + 1
+    monkeypatch.setattr(video_io, "MAX_MIB", 5)
+    tracemalloc.start()
+    assert "more than 5 MiB" in refusal(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most / 2**20 <= 5 + 1
