@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,18 +12,11 @@ from typing import Any, BinaryIO
 
 from i2vbench.fingerprint import canonical_json
 
-logger = logging.getLogger(__name__)
-
-_TEMPORARY = ".i2vbench-tmp"
-"""Ends the names of files that are being written; what a killed writer left has it too."""
-# Inside a JSON string these may be written as escapes; elsewhere they do not occur.
-_AWKWARD = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replaces ``path`` by ``content``: a reader sees the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -40,43 +31,15 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         raise
 
 
-def is_temporary(path: Path) -> bool:
-    """Whether the name is of a file that :func:`write_atomic` has not finished."""
-    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
-
-
-def remove_temporary(folder: Path) -> None:
-    """Deletes what killed writers left below ``folder``; call it only where nobody else writes."""
-    for path in folder.rglob(f".*{_TEMPORARY}"):
-        path.unlink(missing_ok=True)
-
-
-def row_text(row: Mapping[str, Any]) -> str:
-    r"""One line of JSON that holds any text: no line separator of any kind, no half character.
-
-    >>> print(row_text({"error": "a\u2028b"}), end="")
-    {"error":"a\u2028b"}
-    """
-    escaped = _AWKWARD.sub(lambda found: f"\\u{ord(found[0]):04x}", canonical_json(row))
-    return escaped + "\n"
-
-
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends JSON lines in one write and syncs them; half a line of a killed writer goes first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(map(row_text, rows))
+    text = "".join(canonical_json(row) + "\n" for row in rows)
     with path.open("a+b") as file:
         _drop_torn_line(file)
         file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
-
-
-def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Makes ``path`` hold these rows and no others; a file that does so already is left alone."""
-    text = "".join(map(row_text, rows)).encode()
-    if not path.is_file() or path.read_bytes() != text:
-        write_atomic(path, text)
 
 
 def _drop_torn_line(file: BinaryIO) -> None:
@@ -92,25 +55,21 @@ def _drop_torn_line(file: BinaryIO) -> None:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSONL file that this project wrote; none where it does not exist.
 
-    A row that cannot be read counts as absent and is named in a warning, so that what it stood for
-    is made again. A last line without its end is what a killed writer left: it is dropped.
+    A last line without its newline is what a killed writer left: it is dropped.
+
+    Raises:
+        ValueError: another line is no JSON object.
     """
     if not path.is_file():
         return []
-    complete, _, _ = path.read_bytes().rpartition(b"\n")
+    complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
     rows = []
-    # Not splitlines, which also splits at separators that a text may hold.
-    for number, line in enumerate(complete.split(b"\n") if complete else [], start=1):
+    for number, line in enumerate(complete.splitlines(), start=1):
         try:
-            row = json.loads(line.decode())
-        except (ValueError, RecursionError):
-            row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            logger.warning(
-                "%s, line %d is no row of this file; what it stood for is made again", path, number
-            )
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}:{number} is not JSON: {error}") from error
+        rows.append(row)
     return rows
 
 

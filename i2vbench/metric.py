@@ -58,9 +58,6 @@ class Extractor(ABC):
     backends: ClassVar[tuple[str, ...]] = ("torch",)
     """What can run its network; ``openvino`` is asked of those alone that name it."""
 
-    stores_features: ClassVar[bool] = True
-    """False for a network that compares two pictures: scoring then never calls ``extract``."""
-
     def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
         """Loads the network onto ``device``, in ``dtype`` and ``backend`` (of those above).
 
@@ -118,12 +115,6 @@ class Metric(ABC):
     the sample: an example without does not count."""
     extractors: ClassVar[tuple[str, ...]] = ()
     """Names in the extractor registry whose arrays it reads."""
-
-    depends_on_rate: ClassVar[bool] = False
-    """Whether the number depends on the clips' frames per second."""
-
-    def use(self, extractors: Sequence[Extractor]) -> None:  # noqa: B027
-        """Takes the loaded extractors, in the order of ``extractors``; called before any clip."""
 
     def spec(self) -> dict[str, Any]:
         """Constants that change the number, the extractors' apart (JSON values)."""
@@ -185,18 +176,7 @@ class ClipMetric(Metric):
         for example in examples:
             self.add(self.score_clip(example))
 
-    def checked_score(self, example: Example) -> float:
-        """:meth:`score_clip` as a float.
-
-        Raises:
-            ValueError: this clip has no score, or one that is not finite.
-        """
-        value = float(self.score_clip(example))
-        if not np.isfinite(value):
-            raise ValueError(f"{self.name}: the score of a clip must be finite, got {value!r}")
-        return value
-
-    def add(self, value: float, *, sample_id: str = "") -> None:
+    def add(self, value: float) -> None:
         """Adds a score that was computed before (a resumed scoring)."""
         if not np.isfinite(value):
             raise ValueError(f"{self.name}: the score of a clip must be finite, got {value!r}")

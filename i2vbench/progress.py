@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from i2vbench.plain_text import one_line
-
 
 class Progress(Protocol):
     """Counts clips through named stages."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """A stage with ``total`` clips begins, ``done`` of them from before."""
-
-    def work_on(self, what: str) -> None:
-        """What is being made or scored now, e.g. ``scene-003, take 0``."""
 
     def advance(self, num_clips: int = 1) -> None:
         """So many more clips are done."""
@@ -27,9 +22,6 @@ class SilentProgress:
     """Says nothing."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
-        """Nothing."""
-
-    def work_on(self, what: str) -> None:
         """Nothing."""
 
     def advance(self, num_clips: int = 1) -> None:
@@ -54,17 +46,13 @@ class BarProgress:
         self._bar = tqdm(
             total=total,
             initial=done,
-            desc=f"{stage} {one_line(self._name)}",
+            desc=f"{stage} {self._name}",
             unit=" clips",
             dynamic_ncols=True,
             mininterval=0.5,
             bar_format="{desc:<26} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} clips "
-            "[{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]",
+            "[{elapsed}<{remaining}, {rate_noinv_fmt}]",
         )
-
-    def work_on(self, what: str) -> None:
-        """Names it on the bar; drawn at once, since it may be the clip that hangs."""
-        self._bar.set_postfix_str(one_line(what))
 
     def advance(self, num_clips: int = 1) -> None:
         """Moves the bar."""

@@ -8,23 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from i2vbench.errors import UserError, did_you_mean
-from i2vbench.plain_text import one_line, short
 from i2vbench.protocol import MetricChoice, Normalisation, Protocol, Totals
-from i2vbench.video_io import READERS
-from i2vbench.yaml_text import load_yaml
 
 _TOP = frozenset(
-    (
-        "name",
-        "version",
-        "source",
-        "notes",
-        "num_frames",
-        "reader",
-        "sampling",
-        "metrics",
-        "totals",
-    )
+    ("name", "version", "source", "notes", "num_frames", "sampling", "metrics", "totals")
 )
 _CHOICE = frozenset(f.name for f in dataclasses.fields(MetricChoice))
 
@@ -35,11 +22,14 @@ def read_protocol(path: Path) -> Protocol:
     Raises:
         UserError: no such file, not YAML, an unknown or missing key, or a value of the wrong type.
     """
+    import yaml
+
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"protocol {path} cannot be read as YAML: {one_line(error)}") from error
-    return parse_protocol(load_yaml(text, f"protocol {path}"), str(path))
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"protocol {path} cannot be read as YAML: {line}") from error
+    return parse_protocol(data, str(path))
 
 
 def parse_protocol(data: object, where: str) -> Protocol:
@@ -66,7 +56,6 @@ def parse_protocol(data: object, where: str) -> Protocol:
         metrics=tuple(choices),
         choices={name: choice for name, choice in choices.items() if choice != MetricChoice()},
         num_frames=num_frames,
-        reader=_reader(top.get("reader", "pyav"), where),
         sampling=_mapping(top.get("sampling", {}), f"{where}: sampling"),
         totals=None if totals is None else _totals(totals, f"{where}: totals"),
         notes=_texts(top.get("notes", []), f"{where}: notes"),
@@ -77,12 +66,6 @@ def parse_protocol(data: object, where: str) -> Protocol:
                 if name not in choices:
                     raise UserError(f"{where}: totals name {name!r}: {did_you_mean(name, choices)}")
     return protocol
-
-
-def _reader(value: object, where: str) -> str:
-    if value not in READERS:
-        raise UserError(f"{where}: reader is {short(value)}; accepted: {', '.join(READERS)}")
-    return str(value)
 
 
 def _choice(value: object, where: str) -> MetricChoice:

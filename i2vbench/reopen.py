@@ -1,110 +1,65 @@
-"""A run directory as a plan again, for scoring it later.
-
-A run directory is data, and may come from somebody else: nothing in it is imported.
-"""
+"""A run directory as a plan again, for scoring it later."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from i2vbench.clip import Geometry
-from i2vbench.errors import DamagedRunError, UnreadableClipError, UserError
+from i2vbench.errors import UserError
 from i2vbench.existing import EXISTING
-from i2vbench.generation import Plan, card_of_run, plan_run
+from i2vbench.generation import Plan, plan_run
 from i2vbench.model import Card
-from i2vbench.plain_text import error_line, short
 from i2vbench.rundir import RunDir
 from i2vbench.sample import Suite
 from i2vbench.suites import load_suite
 from i2vbench.suites.importer import split_source
 from i2vbench.suites.manifest import is_made_of_videos, videos_of
-from i2vbench.video_io import read_video
 
 
 def reopen_run(path: Path, suite: Suite | str | None = None) -> tuple[RunDir, Plan, Card]:
-    """The run at ``path`` with the view that it was last made with, and its card.
+    """The run at ``path`` with the plan and the card it was made from.
 
     Args:
         path: a run directory.
         suite: its suite, or where that lies now; None to look where it was.
 
     Raises:
-        UserError: no run, generation not ended, the suite is not what it was, or it is Python code
-            that only the run names.
+        UserError: no run, generation not ended, or the suite is not what it was.
     """
     run = RunDir.open(path)
     if run.status == "started":
         raise UserError(f"{path} is not generated to its end; repeat the command that made it")
+    spec = run.spec
     loaded = suite if isinstance(suite, Suite) else _load(run, suite)
-    try:
-        return run, _plan(run, loaded), _card(run)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise DamagedRunError(
-            f"{path / 'run.json'} does not say what a run is ({error_line(error)})"
-        ) from error
-
-
-def is_existing(run: RunDir) -> bool:
-    """Whether the run's videos were made elsewhere."""
-    model = run.spec.get("model")
-    return isinstance(model, dict) and model.get("version") == EXISTING
-
-
-def _card(run: RunDir) -> Card:
-    if not is_existing(run):
-        return card_of_run(run)
-    name = run.spec["model"]["name"] or run.card.get("name") or run.path.name.rpartition("-")[0]
-    return Card(name=str(name), version=EXISTING, weights=str(run.spec["model"]["weights"]))
-
-
-def _plan(run: RunDir, suite: Suite) -> Plan:
-    view = run.view
-    then = view["suite"]["content_sha256"]
-    if suite.content_sha256 != then:
+    if loaded.content_sha256 != spec["suite"]["content_sha256"]:
         raise UserError(
-            f"suite {suite.name!r} has changed since {run.path} was made "
-            f"({suite.content_sha256[:8]} now, {short(then)[1:9]} then); repeat the command that "
-            "made it: it makes only what has changed"
+            f"suite {loaded.name!r} has changed since {path} was made "
+            f"({loaded.content_sha256[:8]} now, {spec['suite']['content_sha256'][:8]} then)"
         )
-    if is_existing(run):
-        counts: dict[str, int] = {sample.id: 1 for sample in suite}
-        for sample_id, take in run.takes():
-            if sample_id in counts:
-                counts[sample_id] = max(counts[sample_id], take + 1)
-        return plan_run(suite, _first_geometry(run), num_takes=counts)
-    return plan_run(
-        suite,
-        Geometry(**run.spec["geometry"]),
-        num_takes=view["num_takes"],
-        seed=run.spec["seed"],
-        limit=view["suite"]["limit"],
-        samples=view["suite"].get("samples"),
+    plan = plan_run(
+        loaded,
+        Geometry(**spec["geometry"]),
+        num_takes=spec["num_takes"],
+        seed=spec["seed"],
+        limit=spec["suite"]["limit"],
     )
-
-
-def _first_geometry(run: RunDir) -> Geometry:
-    for take in run.takes().values():
-        if take.status == "ok":
-            try:
-                return read_video(run.resolve(take)).geometry
-            except (UnreadableClipError, OSError):
-                continue
-    raise UserError(f"{run.path} has no readable video any more")
+    model = spec["model"]
+    card = Card(
+        name=model["name"],
+        version=model["version"],
+        weights=model["weights"],
+        options=model["options"],
+        num_parameters=run.card.get("num_parameters", 0),
+        notes=tuple(run.card.get("notes", ())),
+    )
+    return run, plan, card
 
 
 def _load(run: RunDir, source: str | None) -> Suite:
     place = source or run.suite_source
     if not place:
         raise UserError(f"{run.path} was made from a suite in Python; give that suite to score")
-    if source is None and ".py:" in place:
-        raise UserError(
-            f"the suite of this run is Python code ({short(place)}); name it with --suite if you "
-            "trust it"
-        )
-    name = run.spec.get("suite", {}).get("name", "")
-    if is_existing(run) and is_made_of_videos(str(name)):
+    if run.spec["model"]["version"] == EXISTING and is_made_of_videos(run.spec["suite"]["name"]):
         return videos_of(Path(place))[0]
     return load_suite(place, _options_of(run.suite_source, place))
 

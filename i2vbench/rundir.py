@@ -8,48 +8,21 @@ second process out.
 
 from __future__ import annotations
 
-import functools
 import json
-import logging
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from i2vbench.errors import DamagedRunError, SpecMismatchError, UserError
-from i2vbench.files import (
-    append_rows,
-    file_sha256,
-    is_temporary,
-    read_rows,
-    remove_temporary,
-    replace_rows,
-    write_atomic,
-)
+from i2vbench.errors import SpecMismatchError, UserError
+from i2vbench.files import append_rows, read_rows, write_atomic
 from i2vbench.fingerprint import canonical_json, differing_fields, fingerprint
-from i2vbench.plain_text import error_line, short
 
-logger = logging.getLogger(__name__)
-
-SCHEMA_VERSION = 2
-_OLDER_SCHEMAS = (1,)
-_FIELDS = {
-    # name: (type, whether every run has it)
-    "status": (str, True),
-    "fingerprint": (str, True),
-    "spec": (dict, True),
-    "environment": (dict, True),
-    "view": (dict, False),
-    "card": (dict, False),
-    "suite_source": (str, False),
-    "board_key": (str, False),
-}
-_RUN_FILES = frozenset({".lock", "videos", "features", "scores", "results.json"})
-_TAKE_TEXTS = ("id", "status", "file", "sha256", "made_from", "error", "traceback")
+SCHEMA_VERSION = 1
 _PACKAGES = ("i2vbench", "torch", "torchvision", "diffusers", "transformers", "timm", "lpips", "av")
 
 
@@ -66,9 +39,6 @@ class Take:
     """Relative to the run directory; absolute for videos that existed before the run."""
     sha256: str = ""
     """Of the file."""
-    made_from: str = ""
-    """Hash of all that made the clip (:func:`i2vbench.generation.clip_key`); empty for videos that
-    existed before the run, which their own hash stands for."""
     seconds: float | None = None
     """Its share of the batch's generation time; None for videos that existed before."""
     error: str = ""
@@ -101,24 +71,17 @@ class RunDir:
             SpecMismatchError: the directory holds a run of another spec.
             UserError: the path is a file, or a folder that is no run.
         """
-        # Absolute from here on: an adapter may change the current folder.
-        path = path.absolute()
         if path.is_dir() and (path / "run.json").is_file():
-            try:
-                run = cls.open(path)
-            except DamagedRunError as error:
-                # Its folder's name says which run it is, each take's row what made it.
-                logger.warning("%s; it is written again", error)
-            else:
-                # Through JSON, so that a tuple equals the list it was stored as.
-                lines = differing_fields(run.spec, json.loads(canonical_json(spec)))
-                if lines:
-                    raise SpecMismatchError(
-                        f"{path} holds another run; it differs in {'; '.join(lines)}; "
-                        "choose another --output-dir or repeat the first command"
-                    )
-                return run
-        elif path.exists() and not (path.is_dir() and _is_ours(path)):
+            run = cls.open(path)
+            # Through JSON, so that a tuple equals the list it was stored as.
+            lines = differing_fields(run.spec, json.loads(canonical_json(spec)))
+            if lines:
+                raise SpecMismatchError(
+                    f"{path} holds another run; it differs in {'; '.join(lines)}; "
+                    "choose another --output-dir or repeat the first command"
+                )
+            return run
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} exists and is no run directory; choose another --output-dir")
         record = {
             "schema_version": SCHEMA_VERSION,
@@ -139,30 +102,16 @@ class RunDir:
         Raises:
             UserError: there is no run, or one of another schema.
         """
-        path = path.absolute()
         file = path / "run.json"
         if not file.is_file():
             raise UserError(f"{path} is no run directory: it has no run.json")
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise DamagedRunError(f"{file} is not JSON ({error_line(error)})") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} is not JSON: {error}") from error
         found = record.get("schema_version") if isinstance(record, dict) else None
-        if found in _OLDER_SCHEMAS:
-            raise UserError(
-                f"{file} is of an older version of i2vbench (schema {found}); make the run anew, "
-                f"or score its videos with `i2vbench score {path / 'videos'}`"
-            )
         if found != SCHEMA_VERSION:
-            raise DamagedRunError(
-                f"{file}: schema_version {short(found)}, accepted: {SCHEMA_VERSION}"
-            )
-        for name, (kind, needed) in _FIELDS.items():
-            if (needed or name in record) and not isinstance(record.get(name), kind):
-                raise DamagedRunError(
-                    f"{file}: {name} is {short(record.get(name))}, "
-                    f"{'text' if kind is str else 'a mapping'} was expected"
-                )
+            raise UserError(f"{file}: schema_version {found!r}, accepted: {SCHEMA_VERSION}")
         return cls(path, record)
 
     @property
@@ -182,15 +131,9 @@ class RunDir:
         return str(self._record["status"])
 
     @property
-    def view(self) -> dict[str, Any]:
-        """What of the suite was asked for last: ``suite`` (version, content, limit) and takes."""
-        view: dict[str, Any] = self._record.get("view", {})
-        return view
-
-    @property
-    def board_key(self) -> str:
-        """Of which results its boards were drawn; empty before."""
-        return str(self._record.get("board_key", ""))
+    def score_key(self) -> str:
+        """What the last complete scoring was asked for; empty before."""
+        return str(self._record.get("score_key", ""))
 
     @property
     def card(self) -> dict[str, Any]:
@@ -210,11 +153,9 @@ class RunDir:
         return environment
 
     def set_status(self, status: str, **fields: Any) -> None:  # noqa: ANN401
-        """Records how far the run is; nothing is written where nothing changes."""
-        before = canonical_json(self._record)
+        """Records how far the run is."""
         self._record.update(status=status, **fields)
-        if canonical_json(self._record) != before or not (self.path / "run.json").is_file():
-            self._write()
+        self._write()
 
     def _write(self) -> None:
         text = json.dumps(self._record, indent=2, sort_keys=True, allow_nan=False)
@@ -232,8 +173,6 @@ class RunDir:
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
-            # Nobody else writes here now, so these are what a killed process left.
-            remove_temporary(self.path)
         except Timeout as error:
             raise UserError(
                 f"{self.path} is in use by another process; wait for it or stop it"
@@ -252,47 +191,13 @@ class RunDir:
         found: dict[tuple[str, int], Take] = {}
         for file in sorted(self.path.glob("takes.*.jsonl")):
             for row in read_rows(file):
-                take = _take_of(row)
-                if take is None:
-                    logger.warning("%s: %s is no row of a take; it is made again", file, short(row))
-                else:
-                    found[take.key] = take
+                take = Take(**row)
+                found[take.key] = take
         return found
 
-    def add_takes(self, takes: Sequence[Take], worker: int = 0) -> None:
-        """Appends the rows that say something new; a take's files must be on disk before."""
-        known = self.takes()
-        rows = [{**vars(take)} for take in takes if known.get(take.key) != take]
-        if rows:
-            append_rows(self.takes_file(worker), rows)
-
-    def tidy_takes(self, sample_ids: Sequence[str], worker: int = 0) -> None:
-        """One row a take, in the order of the suite: equal runs have equal files."""
-        position = {sample_id: n for n, sample_id in enumerate(sample_ids)}
-        takes = sorted(
-            self.takes().values(),
-            key=lambda take: (position.get(take.id, len(position)), take.id, take.take),
-        )
-        others = list(self.path.glob("takes.*.jsonl"))
-        # Rows of several workers are the union of their files, each with its own writer.
-        if others in ([], [self.takes_file(worker)]):
-            replace_rows(self.takes_file(worker), ({**vars(take)} for take in takes))
-
-    def check(self, take: Take) -> str:
-        """Why the file of a good take cannot be believed, in one line; empty where it can."""
-        path = self.resolve(take)
-        if not path.is_file():
-            return f"{path} does not exist"
-        if not take.sha256:
-            return f"{path} has no recorded hash"
-        if take.made_from and not path.resolve().is_relative_to(self.path.resolve()):
-            return f"{path} lies outside of the run"
-        try:
-            state = path.stat()
-            digest = _hash_of(path, state.st_size, state.st_mtime_ns)
-        except OSError as error:
-            return f"{path} cannot be read ({error.strerror})"
-        return "" if digest == take.sha256 else f"{path} is not the file that was recorded"
+    def add_takes(self, takes: list[Take], worker: int = 0) -> None:
+        """Appends rows; a take's files must be on disk before."""
+        append_rows(self.takes_file(worker), ({**vars(take)} for take in takes))
 
     def video_path(self, sample_id: str, take: int) -> Path:
         """Where a take's video lies."""
@@ -306,35 +211,6 @@ class RunDir:
     def results_file(self) -> Path:
         """The scores of the whole run."""
         return self.path / "results.json"
-
-
-# Hashed once a process while it stays as it is: generation checks a video, then scoring does.
-@functools.lru_cache(maxsize=1 << 16)
-def _hash_of(path: Path, size: int, mtime_ns: int) -> str:
-    return file_sha256(path)
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder without run.json is a run that a killed command had begun."""
-    return all(
-        is_temporary(path) or path.name in _RUN_FILES or path.match("takes.*.jsonl")
-        for path in folder.iterdir()
-    )
-
-
-def _take_of(row: Mapping[str, Any]) -> Take | None:
-    try:
-        take = Take(**row)
-    except TypeError:
-        return None
-    is_sound = (
-        all(isinstance(getattr(take, name), str) for name in _TAKE_TEXTS)
-        and type(take.take) is int
-        and type(take.seed) is int
-        and take.status in ("ok", "failed", "skipped")
-        and (take.seconds is None or isinstance(take.seconds, (int, float)))
-    )
-    return take if is_sound else None
 
 
 def _environment() -> dict[str, Any]:

@@ -9,16 +9,17 @@ from typing import Any
 from i2vbench.generation import Plan
 from i2vbench.metric import ClipMetric, SetMetric
 from i2vbench.metric_runs import MetricRun
-from i2vbench.results import CategoryScore, Score
+from i2vbench.model import Card
+from i2vbench.protocol import Protocol
+from i2vbench.results import CategoryScore, Results, Score
+from i2vbench.rundir import RunDir
 from i2vbench.statistics import bootstrap_mean_interval
 
 NUM_RESAMPLES = 1000
 """Of every bootstrap interval; a set metric may take fewer where one costs seconds."""
 
 
-def score_of(
-    metric_run: MetricRun, plan: Plan, *, lengths: Sequence[int] = (), notes: Sequence[str] = ()
-) -> Score:
+def score_of(metric_run: MetricRun, plan: Plan) -> Score:
     """The score of a metric that has seen its clips, with interval, counts and categories."""
     metric = metric_run.metric
     expected = [(r.sample.id, r.take) for r in plan.requests if metric_run.wants(r)]
@@ -47,8 +48,8 @@ def score_of(
         n_scored=len(good),
         n_expected=len(expected),
         ci95=interval,
-        fingerprint=metric_run.score_fingerprint(plan, lengths),
-        warnings=(*metric.warnings(), *filter(None, [metric_run.note]), *notes),
+        fingerprint=metric_run.fingerprint,
+        warnings=(*metric.warnings(), *filter(None, [metric_run.note])),
         by_category=_by_category(metric_run, plan, good),
     )
 
@@ -92,4 +93,38 @@ def _by_category(
         )
         for category in expected
         if category
+    )
+
+
+def results_of(
+    run: RunDir, plan: Plan, card: Card, protocol: Protocol, scores: Sequence[Score]
+) -> Results:
+    """What ``results.json`` holds."""
+    takes = run.takes()
+    states = [
+        takes[key].status if key in takes else "missing"
+        for key in ((r.sample.id, r.take) for r in plan.requests)
+    ]
+    return Results(
+        run=run.path.name,
+        run_fingerprint=run.fingerprint,
+        suite=run.spec["suite"],
+        protocol=f"{protocol.name} {protocol.version}",
+        model={
+            "name": card.name,
+            "version": card.version,
+            "weights": card.weights,
+            "options": dict(card.options),
+            "num_parameters": card.num_parameters,
+            "notes": list(card.notes),
+        },
+        seed=plan.seed,
+        num_takes=plan.num_takes,
+        counts={
+            "expected": len(states),
+            "ok": states.count("ok"),
+            "failed": len(states) - states.count("ok") - states.count("skipped"),
+            "skipped": states.count("skipped"),
+        },
+        scores=tuple(scores),
     )

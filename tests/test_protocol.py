@@ -14,17 +14,12 @@ from click.testing import CliRunner
 from i2vbench import metrics
 from i2vbench.cli import cli
 from i2vbench.errors import UserError
-from i2vbench.metric_runs import (
-    MetricRun,
-    MissingMetric,
-    metric_fingerprint,
-    metric_identity,
-    prepare_metrics,
-)
+from i2vbench.metric_runs import MetricRun, MissingMetric, metric_fingerprint, prepare_metrics
 from i2vbench.protocol import MetricChoice, load_protocol
 from i2vbench.protocol_file import parse_protocol, read_protocol
 from i2vbench.registry import EXTRACTORS, METRICS, PROTOCOLS
 from i2vbench.results import Score
+from i2vbench.scoring import score_key
 from i2vbench.totals import total_scores
 
 FILES = sorted((Path(metrics.__path__[0]) / "protocols").glob("*.yaml"))
@@ -58,6 +53,10 @@ def changed(tree, path):
 
 def fingerprints(protocol):
     """Of every metric and total, with networks that stand for their names alone."""
+    plan = SimpleNamespace(
+        geometry=SimpleNamespace(height=8, width=8, num_frames=16),
+        suite=SimpleNamespace(drawn=False, content_sha256="", sampling={}),
+    )
     found = {}
     for suite in ("ucf101", "msrvtt"):
         for name in protocol.metrics_on(suite):
@@ -66,7 +65,7 @@ def fingerprints(protocol):
                 continue
             made = METRICS.load(name)(**choice.options)
             networks = [SimpleNamespace(name=e, version="0", spec=dict) for e in choice.extractors]
-            found[suite, name] = metric_fingerprint(made, networks, protocol, choice)
+            found[suite, name] = metric_fingerprint(made, networks, protocol, plan, choice)
     if protocol.totals:
         scores = [scored(name, 0.5, digest) for (_, name), digest in found.items()]
         found |= {("", s.metric): s.fingerprint for s in total_scores(protocol.totals, scores)}
@@ -279,6 +278,6 @@ def test_a_changed_file_of_ones_own_is_scored_again(tmp_path):
     keys = []
     for ddof in (0, 1):
         file.write_text(yaml.safe_dump({**GOOD, "metrics": {"fvd": {"options": {"ddof": ddof}}}}))
-        keys.append(metric_identity("fvd", load_protocol(str(file))))
+        keys.append(score_key(load_protocol(str(file)), None))
     assert keys[0] != keys[1]
-    assert keys[1] == metric_identity("fvd", load_protocol(str(file)))
+    assert keys[1] == score_key(load_protocol(str(file)), None)

@@ -16,9 +16,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from i2vbench.errors import UserError, did_you_mean
-from i2vbench.plain_text import short
 from i2vbench.sample import Suite
-from i2vbench.yaml_text import load_yaml
 
 _QUERY = re.compile(r"(.*)\?((?:[A-Za-z_]+=[^&?]*)(?:&[A-Za-z_]+=[^&?]*)*)?", re.DOTALL)
 
@@ -102,11 +100,17 @@ def split_source(text: str) -> tuple[str, str, dict[str, object]]:
 
 
 def _value(text: str, key: str, value: str) -> object:
+    import yaml
+
     try:
         # First what write_source writes: YAML reads JSON's pairs of surrogates as two characters.
         return json.loads(value)
-    except (ValueError, RecursionError):
-        return load_yaml(value, f"suite {short(text)}: the value of {key!r}")
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"suite {text!r}: the value of {key!r} is not YAML") from error
 
 
 def write_source(name: str, place: str, options: SuiteOptions) -> str:

@@ -22,10 +22,11 @@ from i2vbench.fingerprint import canonical_json, differing_fields
 from i2vbench.generation import generate
 from i2vbench.model import load_model
 from i2vbench.progress import Progress
+from i2vbench.protocol import load_protocol
 from i2vbench.reopen import reopen_run
-from i2vbench.results import Results
+from i2vbench.results import Results, load_results
 from i2vbench.sample import Suite
-from i2vbench.scoring import score_run
+from i2vbench.scoring import score_key, score_run
 from i2vbench.suites import load_suite
 
 from .adapter import TINY_FOLDER
@@ -269,6 +270,9 @@ def _measured(
     failed = [take for take in run.takes().values() if take.status != "ok"]
     if failed:
         raise UserError(f"{run.path}: {len(failed)} clips failed; the first: {failed[0].error}")
+    key = score_key(load_protocol(suite.protocol), options.metrics)
+    if run.status == "scored" and run.score_key == key and run.results_file.is_file():
+        return load_results(run.results_file)
     directory, plan, card = reopen_run(run.path, suite)
     return score_run(
         directory,
