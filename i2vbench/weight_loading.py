@@ -30,9 +30,10 @@ from i2vbench.weights import distrust, origin_of
 _LONGEST_REASON: Final = 160
 # Trainers store numbers of numpy beside the tensors, such as a learning rate. numpy 2 gave the
 # function that makes them another name; files have either.
+_SCALAR: Final[Any] = np.float64(0.0).__reduce__()[0]
 _HARMLESS: Final[list[Any]] = [
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (_SCALAR, "numpy.core.multiarray.scalar"),
     np.dtype,
     np.dtypes.Float64DType,
     np.dtypes.Float32DType,
