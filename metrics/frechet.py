@@ -316,7 +316,9 @@ class FrechetMetric(SetMetric):
         itself. Their mean excess is taken off. In simulations (16 to 400 rows, 50 to 400 features,
         skewed) that interval held the expected distance at the same number of clips in 90 to 98 %
         of the cases; plain percentiles did in 0 to 92 %, mirrored ones ("basic") in 8 to 89 %.
-        MEASURED_FRECHET
+        With five takes a sample, of correlation 0.5 or 0.9 (16 to 64 samples, 20 to 50 features,
+        skewed, 200 sets each), it held it in 91 to 99 %; the linearised one (60 samples, 10
+        features) in 96 to 98 %.
 
         At most ``max_resamples`` are drawn. None above ``MAX_VALUES_FOR_INTERVAL``, and for fewer
         than ``MIN_SAMPLES_FOR_INTERVAL`` samples.

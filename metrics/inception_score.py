@@ -230,7 +230,9 @@ class InceptionScore(SetMetric):
         Fewer distinct samples make a resample less diverse: its mean shortfall is added back, as
         :meth:`FrechetMetric.interval` takes off its excess. In simulations (16 to 64 clips of 8
         frames, 100 to 1000 classes) that interval held the expected score at the same number of
-        clips in 87 to 92 % of the cases, plain percentiles in 0 to 20 %. MEASURED_IS
+        clips in 87 to 92 % of the cases, plain percentiles in 0 to 20 %.
+        Of clips of one row (24 samples, 50 classes; 64 samples, 20 classes; 200 sets each) it held
+        it in 80 and 91 % with one take, in 87 to 95 % with five takes of correlation 0.5 or 0.9.
         None with several splits, and for fewer than ``MIN_SAMPLES_FOR_INTERVAL`` samples.
         """
         samples = by_sample(examples)
