@@ -310,18 +310,19 @@ class FrechetMetric(SetMetric):
 
         ``examples`` are those that were added, in any order.
 
-        With ``LINEAR_ROWS_PER_FEATURE`` rows a feature and more, of one take a sample, that of the linearised distance
-        (:func:`~i2vbench.metrics.frechet_linear.standard_error`). In simulations (20 and 50
-        features, 10 to 80 rows each, skewed) it held the expected distance in 96 to 97 %.
+        With ``LINEAR_ROWS_PER_FEATURE`` rows a feature and more, of one take a sample, that of the
+        linearised distance (:func:`~i2vbench.metrics.frechet_linear.standard_error`). In
+        simulations (20 and 50 features, 10 to 80 rows each, skewed) it held the expected distance
+        in 96 to 97 %, and with five takes of correlation 0.5 or 0.9 (120 samples, 10 features, 200
+        sets) in 94 %.
 
         With fewer rows, a bootstrap. A resample has fewer distinct samples than the set, which
         lowers the rank and so raises the distance: plain percentiles often lie above the value
         itself. Their mean excess is taken off. In simulations (16 to 400 rows, 50 to 400 features,
         skewed) that interval held the expected distance at the same number of clips in 90 to 98 %
         of the cases; plain percentiles did in 0 to 92 %, mirrored ones ("basic") in 8 to 89 %.
-        With five takes a sample, of correlation 0.5 or 0.9 (16 to 64 samples, 20 to 50 features,
-        skewed, 200 sets each), it held it in 91 to 99 %; the linearised one (10
-        features, 120 samples) in 94 to 98 %.
+        With five takes a sample, of correlation 0.5 or 0.9 (16 to 64 samples, 10 to 50 features,
+        skewed, 200 sets each), it held it in 91 to 99 %.
 
         At most ``max_resamples`` are drawn. None above ``MAX_VALUES_FOR_INTERVAL``, and for fewer
         than ``MIN_SAMPLES_FOR_INTERVAL`` samples.
