@@ -192,3 +192,18 @@ def test_both_parts_of_a_merge_must_not_hold_one_sample():
         other.update(ours[3:])
         with pytest.raises(ValueError, match="sample 's01' is in both parts"):
             one.merge(other)
+
+
+def test_the_limit_of_rows_keeps_samples_whole_in_any_order():
+    """A later take of a sample that was left out must not come back on its own."""
+    rng = np.random.default_rng(7)
+    ours = examples_of(KVD, correlated(rng, 9, 3, 2), rng.standard_normal((9, 2)))
+    values = set()
+    for order in (range(27), reversed(range(27)), rng.permutation(27)):
+        metric = KVD(max_rows=10)
+        for index in order:
+            metric.update([ours[index]])
+        assert (metric.generated.num_samples, metric.generated.num_clips) == (3, 9)
+        assert metric.warnings()[0].startswith("9 of 27 generated clips")
+        values.add(metric.compute())
+    assert len(values) == 1
