@@ -30,9 +30,7 @@ def require_finite(numbers: Tensor | np.ndarray[Any, Any], network: str) -> None
     """
     finite = numbers.isfinite() if isinstance(numbers, Tensor) else np.isfinite(numbers)
     if not bool(finite.all()):
-        raise FloatingPointError(
-            f"the network gave NaN or infinite numbers ({network}); {_ADVICE}"
-        )
+        raise FloatingPointError(f"the network gave NaN or infinite numbers ({network}); {_ADVICE}")
 
 
 def require_finite_steps(finite: Sequence[Tensor]) -> None:
