@@ -82,6 +82,8 @@ MIRRORS = {
         for name in ("columns", "comparability", "notes", "ranking", "table")
     },
 }
+# In whatever order their arguments come.
+COMMUTATIVE = {"min", "max", "gcd", "equal", "dot"}
 # Their arguments are words for people: errors, logs, warnings, descriptions.
 WORDY_CALLS = {"warning", "info", "debug", "error", "warn", "echo", "write", "option", "command"}
 
@@ -187,7 +189,8 @@ class Sites(ast.NodeVisitor):
                 self._replace(parent, node, changed)
 
     def _call(self, parent: ast.AST, node: ast.Call) -> None:
-        if len(node.args) >= 2 and not any(isinstance(a, ast.Starred) for a in node.args):
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name not in COMMUTATIVE and not any(isinstance(a, ast.Starred) for a in node.args):
             for place in range(len(node.args) - 1):
                 first, second = node.args[place : place + 2]
                 if ast.dump(first) != ast.dump(second):
@@ -196,7 +199,7 @@ class Sites(ast.NodeVisitor):
                     changed = ast.Call(func=node.func, args=swapped, keywords=node.keywords)
                     self._replace(parent, node, changed)
         for keyword in node.keywords:
-            if keyword.arg is not None and not isinstance(node.func, ast.Constant):
+            if keyword.arg not in (None, "strict"):
                 rest = [other for other in node.keywords if other is not keyword]
                 self._replace(parent, node, ast.Call(func=node.func, args=node.args, keywords=rest))
 
@@ -221,6 +224,16 @@ class Sites(ast.NodeVisitor):
     def visit_Raise(self, node: ast.Raise) -> None:
         """Skips the words of errors."""
 
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """Skips the words of a type, which nothing reads."""
+        if getattr(node.value, "id", "") != "Literal":
+            self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        """Skips decorators, such as that of a dataclass."""
+        self._skipped.update(id(decorator) for decorator in node.decorator_list)
+        self.generic_visit(node)
+
     def visit_Assert(self, node: ast.Assert) -> None:
         """Skips invariants, which no test can break."""
 
@@ -237,7 +250,8 @@ class Sites(ast.NodeVisitor):
         """Skips annotations."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """Visits defaults and body; deletes statements."""
+        """Visits defaults and body."""
+        self._skipped.update(id(decorator) for decorator in node.decorator_list)
         if node.returns is not None:
             self._skipped.add(id(node.returns))
         self.generic_visit(node)

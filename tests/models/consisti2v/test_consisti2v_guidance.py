@@ -49,6 +49,14 @@ def test_the_guided_sum():
     assert torch.equal(guidance(5.0, 2.0).combine(three), row(10.0, 25.0))
 
 
+def test_many_clips_are_guided_apart():
+    """Five clips: rows are stacked kind by kind."""
+    plain, image, full = (torch.arange(5.0).view(5, 1, 1, 1, 1) * n for n in (1, 2, 4))
+    two, three = torch.cat([plain, full]), torch.cat([plain, image, full])
+    assert torch.equal(guidance(3.0).combine(two).flatten(), torch.arange(5.0) * 10)
+    assert torch.equal(guidance(3.0, 2.0).combine(three).flatten(), torch.arange(5.0) * 9)
+
+
 def test_rescaling_takes_the_deviation_of_the_conditioned_row():
     """Of (-8, 0, 8) the deviation is 8, of (1, 3, 5) it is 2: the ratio is a quarter."""
     guided, full = row(-8.0, 0.0, 8.0), row(1.0, 3.0, 5.0)
