@@ -63,6 +63,7 @@ MIRRORS = {
     **{
         f"models/consisti2v/{name}.py": [f"{CONSISTI2V}{test}.py" for test in tests]
         for name, tests in {
+            "attention": ["unet"],
             "blocks": ["unet"],
             "noise": ["frameinit", "modes"],
             "preprocess": ["frameinit", "camera"],
@@ -73,7 +74,13 @@ MIRRORS = {
             "text_to_image": ["modes", "finite"],
         }.items()
     },
-    "metrics/frame_quality.py": ["tests/metrics/test_musiq.py", "tests/metrics/test_clip_vit.py"],
+    **{
+        f"metrics/{name}.py": ["tests/metrics/test_clip_metrics_values.py"]
+        for name in (
+            *("camera_motion", "clipsim", "consistency", "frame_quality", "i2v_similarity"),
+            *("inception_score", "motion"),
+        )
+    },
     "i2vbench/totals.py": ["tests/test_protocol.py", "tests/leaderboards/test_vbench_totals.py"],
     **{
         f"leaderboards/{name}.py": [
@@ -447,11 +454,16 @@ def _wait(child: int, timeout_s: float) -> str:
 
 def run_file(runner: Runner, file: str, tests: Sequence[str], options: argparse.Namespace) -> None:
     """Tries the mutants of one file and appends a row for each."""
-    rows = _rows(options.results)
-    done = {(row["file"], row["line"], row["change"]) for row in rows}
+    verdicts = _verdicts(options.results)
+    again = {key for key, verdict in verdicts.items() if verdict == "survived" and options.again}
     source = (ROOT / file).read_text(encoding="utf-8")
     wanted = list(mutants(file, source, options.count, options.seed))
-    pending = [m for m in wanted if (m.file, m.line, m.change) not in done]
+    keys = [(m.file, m.line, m.change) for m in wanted]
+    pending = [
+        mutant
+        for mutant, key in zip(wanted, keys, strict=True)
+        if key not in verdicts or key in again
+    ]
     if not pending:
         return
     modules = runner.root.parent / "modules.json"
@@ -481,10 +493,12 @@ def run_file(runner: Runner, file: str, tests: Sequence[str], options: argparse.
         target.write_text(source, encoding="utf-8")
 
 
-def _rows(results: Path) -> list[dict[str, object]]:
+def _verdicts(results: Path) -> dict[tuple[str, int, str], str]:
+    """File, line and change -> the last verdict."""
     if not results.is_file():
-        return []
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+        return {}
+    rows = map(json.loads, results.read_text(encoding="utf-8").splitlines())
+    return {(row["file"], row["line"], row["change"]): row["verdict"] for row in rows}
 
 
 def main() -> None:
@@ -494,6 +508,7 @@ def main() -> None:
     parser.add_argument("--files", nargs="+", default=[], help="source files to change")
     parser.add_argument("--tests", nargs="+", help="tests to run; those that mirror it if left out")
     parser.add_argument("--count", type=int, default=20, help="mutants of each file")
+    parser.add_argument("--again", action="store_true", help="try those that survived once more")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=300, help="seconds for a run of the tests")
     parser.add_argument("--results", type=Path, default=Path("mutants.jsonl"))
@@ -512,9 +527,11 @@ def main() -> None:
                 run_file(runner, file, tests, options)
         finally:
             runner.close()
-    rows = [row for row in _rows(options.results) if row["file"] in options.files]
-    survived = [row for row in rows if row["verdict"] == "survived"]
-    print(f"{len(rows)} mutants, {len(rows) - len(survived)} killed, {len(survived)} survived")  # noqa: T201
+    for file in options.files:
+        found = [v for key, v in _verdicts(options.results).items() if key[0] == file]
+        survived = found.count("survived")
+        counts = f"{len(found)} mutants, {len(found) - survived} killed, {survived} survived"
+        print(f"{file}: {counts}")  # noqa: T201
 
 
 if __name__ == "__main__":
