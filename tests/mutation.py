@@ -197,6 +197,8 @@ class Sites(ast.NodeVisitor):
 
     def _call(self, parent: ast.AST, node: ast.Call) -> None:
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name in WORDY_CALLS:
+            return
         if name not in COMMUTATIVE and not any(isinstance(a, ast.Starred) for a in node.args):
             for place in range(len(node.args) - 1):
                 first, second = node.args[place : place + 2]
@@ -215,9 +217,16 @@ class Sites(ast.NodeVisitor):
         if not isinstance(node.value, ast.Constant):
             self.generic_visit(node)
 
+    def visit_keyword(self, node: ast.keyword) -> None:
+        """Skips values that were marked."""
+        if id(node.value) not in self._skipped:
+            self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> None:
         """Skips words for people."""
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        # No test can tell zip(..., strict=True) from a plain one.
+        self._skipped.update(id(word.value) for word in node.keywords if word.arg == "strict")
         if name not in WORDY_CALLS:
             self.generic_visit(node)
 

@@ -65,6 +65,24 @@ def test_a_metric_keeps_its_promises(metric):
     assert metric.version.isdigit()
 
 
+@pytest.mark.parametrize("metric", PROMISES, ids=lambda metric: metric.name)
+def test_units(metric):
+    cosines = {"subject_consistency", "background_consistency", "clipsim", "i2v_subject"}
+    expected = "cosine" if metric.name in cosines | {"i2v_background"} else ""
+    assert metric.unit == ("share" if metric is CameraMotion else expected)
+
+
+def test_what_a_fingerprint_holds_of_the_metrics_constants():
+    assert CameraMotion().spec() == {"moving_share": 0.005}
+    assert DynamicDegree().spec() == {"moving_px_at_256": 6.0, "moving_pairs_of_16": 4}
+    assert InceptionScore().spec() == {"splits": 1, "array": "logits"}
+    assert InceptionScore(splits=10, shuffle_seed=42).spec() == {
+        "splits": 10,
+        "array": "logits",
+        "shuffle_seed": 42,
+    }
+
+
 def an_example(num_frames, fps=8.0, **arrays):
     """Features by extractor, dashes in its name as underscores."""
     frames = np.zeros((num_frames, 8, 8, 3), np.uint8)
