@@ -35,7 +35,7 @@ def scores(**values):
     ]
 
 
-PINNED = ""
+PINNED = "bf09fd9c8ee8e357c9e27bc1fc694a75ec1cd19bb10301ded51d6ea986b09d5d"
 
 
 def test_groups_are_weighted_and_the_total_is_not():
