@@ -1,7 +1,10 @@
 """Files that survive a crash: what is in them afterwards, byte by byte."""
 
 import hashlib
+import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -27,14 +30,27 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_the_temporary_file_lies_beside_the_old_one(tmp_path, monkeypatch):
+    """On another file system a rename would be a copy, which a crash can cut in half."""
+    made = []
+    mkstemp = tempfile.mkstemp
+
+    def remember(*args, **kwargs):
+        made.append(mkstemp(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkstemp", remember)
+    write_atomic(tmp_path / "results.json", "new")
+    assert [Path(name).parent for _, name in made] == [tmp_path]
+    assert Path(made[0][1]).name.startswith(".results.json.")
+
+
 def test_both_writers_sync_before_they_are_done(tmp_path, monkeypatch):
     """What os.fsync sees is the whole content: a later crash of the machine loses nothing."""
     sizes = []
     path = tmp_path / "file"
 
     def sync(handle):
-        import os
-
         sizes.append(os.fstat(handle).st_size)
 
     monkeypatch.setattr("i2vbench.files.os.fsync", sync)
