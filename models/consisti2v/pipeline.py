@@ -22,7 +22,7 @@ from i2vbench.errors import UserError
 from .camera import moving_crops
 from .checkpoint import checkpoint_folder
 from .convolution import channels_last, order_kernels
-from .finite import require_finite, require_finite_steps
+from .finite import all_finite, require_finite, require_finite_steps
 from .frameinit import frame_init, low_pass_filter
 from .networks import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from .noise import Draws, initial_noise
@@ -440,7 +440,7 @@ class ConsistI2VPipeline:
                     text_RLD,
                     **given,
                 )
-                finite.append(rows_RCTHW.isfinite().all())
+                finite.append(all_finite(rows_RCTHW))
                 noise_BCTHW = guidance.combine(rows_RCTHW.float())
                 x_BCTHW = scheduler.step(noise_BCTHW, step, x_BCTHW, **extra).prev_sample
         if still_BCTHW is None:

@@ -116,10 +116,10 @@ def test_a_frame_of_clipsim_is_its_cosine():
 
 
 def test_a_frame_of_smoothness_is_its_interpolation_error():
-    made = {"interpolation_error": np.array([0.0, 102.0], np.float32)}
-    found = MotionSmoothness().frame_values(an_example(6, flow=made))
-    np.testing.assert_allclose(found, [NAN, 1.0, NAN, 0.6, NAN, NAN])
-    assert MotionSmoothness().score_clip(an_example(5, flow=made)) == pytest.approx(0.8)
+    made = {"interpolation_error": np.array([0.0, 102.0, 51.0], np.float32)}
+    found = MotionSmoothness().frame_values(an_example(8, flow=made))
+    np.testing.assert_allclose(found, [NAN, 1.0, NAN, 0.6, NAN, 0.8, NAN, NAN])
+    assert MotionSmoothness().score_clip(an_example(7, flow=made)) == pytest.approx(0.8)
 
 
 def test_a_frame_of_flickering_is_its_difference_from_the_one_before():

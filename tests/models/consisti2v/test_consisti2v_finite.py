@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2vbench.models.consisti2v.finite import require_finite, require_finite_steps
+from i2vbench.models.consisti2v.finite import all_finite, require_finite, require_finite_steps
 from i2vbench.models.consisti2v.noise import SampleDraws
 from i2vbench.models.consisti2v.pipeline import ConsistI2VPipeline
 from i2vbench.models.consisti2v.sampling import Sampling
@@ -90,6 +90,13 @@ def test_finite_numbers_pass():
     require_finite(torch.tensor([1e30, -1e30]), "x")
     require_finite(np.zeros((2, 2)), "x")
     require_finite_steps([torch.tensor(True)] * 2)
+    for value in (float("nan"), float("inf"), float("-inf")):
+        for dtype in (torch.float32, torch.bfloat16, torch.float16):
+            bad = torch.zeros(3, 5, 77, dtype=dtype)
+            bad[1, 3, 50] = value
+            assert not all_finite(bad)
+            assert not all_finite(bad.transpose(0, 2)[50])
+            assert all_finite(bad[:, :, :50])
     with pytest.raises(FloatingPointError, match=r"\(x\)"):
         require_finite(np.array([0.0, np.nan]), "x")
 

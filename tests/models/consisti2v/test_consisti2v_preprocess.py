@@ -25,6 +25,9 @@ def test_bytes_become_shares_of_255_then_minus_one_to_one():
     tensor = to_tensor(picture)
     assert tensor.shape == (3, 1, 1)
     assert tensor.flatten().tolist() == pytest.approx([0.0, 0.2, 1.0], abs=1e-7)
+    wide = to_tensor(np.arange(0, 180, 10, dtype=np.uint8).reshape(2, 3, 3))
+    assert wide.shape == (3, 2, 3)
+    assert (wide[2, 1] * 255).tolist() == pytest.approx([110.0, 140.0, 170.0], abs=1e-4)
     assert normalise(tensor).flatten().tolist() == pytest.approx([-1.0, -0.6, 1.0], abs=1e-6)
 
 
