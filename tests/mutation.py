@@ -63,6 +63,7 @@ MIRRORS = {
     **{
         f"models/consisti2v/{name}.py": [f"{CONSISTI2V}{test}.py" for test in tests]
         for name, tests in {
+            "adapter": ["modes"],
             "attention": ["unet"],
             "blocks": ["unet"],
             "noise": ["frameinit", "modes"],
