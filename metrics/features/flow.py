@@ -147,6 +147,7 @@ class FlowExtractor(Extractor):
         if method != "dis":
             look = weights.resolve if method == "raft" else weights.find
             path = look(RAFT_WEIGHTS)
+        self._weights_sha256 = None if path is None else weights.digest(path)
         self._between: _Raft | _Dis = _Dis() if path is None else _Raft(path, device)
 
     @property
@@ -163,7 +164,7 @@ class FlowExtractor(Extractor):
             "looked_at_fps": LOOKED_AT_FPS,
         }
         if isinstance(self._between, _Raft):
-            spec |= {"weights_sha256": weights.sha256_of(RAFT_WEIGHTS), "updates": RAFT_UPDATES}
+            spec |= {"weights_sha256": self._weights_sha256, "updates": RAFT_UPDATES}
         else:
             spec |= {"preset": "medium"}
         return spec
@@ -245,10 +246,14 @@ class _Raft:
         import torch
         from torchvision.models.optical_flow import raft_large
 
+        from i2vbench.weight_loading import fill, fitting, load_state_dict
+
         self._device = device
         with torch.random.fork_rng(devices=[]):
             network = raft_large(weights=None, progress=False)
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = load_state_dict(path, name=RAFT_WEIGHTS, network="RAFT")
+        with fitting(path, name=RAFT_WEIGHTS, network="RAFT"):
+            fill(network, state)
         self._network = network.eval().to(device)
 
     def __call__(self, first_HWC: Picture, second_HWC: Picture) -> Flow:
