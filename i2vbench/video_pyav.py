@@ -187,7 +187,8 @@ class Walk:
         # A GIF's header counts nothing: FFmpeg's number is that of the frames it found.
         self.promised = 0 if name == "gif" else stream.frames
         self.repeats = name == "avi" or "mp4" in name
-        step = stream.time_base * stream.average_rate if stream.average_rate else 0
+        base, rate = stream.time_base, stream.average_rate
+        step = base * rate if base and rate else 0
         following: int | None = None if name == "avi" and step == 1 else -1
         num_empty = 0
         for packet in container.demux(stream):
