@@ -198,6 +198,11 @@ def _scores(run: Path) -> Iterator[str]:
     from i2vbench.results import load_results
 
     results = load_results(run)
+    for kind in results.geometry if len(results.geometry) > 1 else ():
+        yield (
+            f"             {kind['num_clips']} of {kind['num_frames']} frames of "
+            f"{kind['width']}x{kind['height']} at {kind['fps']:g} fps"
+        )
     several = len({score.protocol for score in results.scores}) > 1
     for score in results.scores:
         value = "-" if score.value is None else f"{score.value:.4f}"

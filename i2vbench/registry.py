@@ -282,6 +282,10 @@ EXTRACTORS = Registry(
             "i2vbench.metrics.features.cotracker:CoTrackerExtractor",
             "CoTracker2: tracks of 10 x 10 points (needs its package from git; non-commercial)",
         ),
+        "lpips-alexnet": (
+            "i2vbench.metrics.features.lpips_alexnet:LPIPSExtractor",
+            "LPIPS's AlexNet and heads v0.1: distances of two frames",
+        ),
         "amt-s": (
             "i2vbench.metrics.features.amt:AMTExtractor",
             "AMT-S: error of odd frames interpolated from even ones (weights CC BY-NC)",

@@ -183,25 +183,9 @@ class ClipRecords:
         ordered = sorted(counted, key=lambda text: (-counted[text], text))
         return [{**known[text], "num_clips": counted[text]} for text in ordered]
 
-    def notes(self, plan: Plan, *, with_reference: bool, by_rate: bool) -> list[str]:
-        """What a reader must know of sizes, lengths and rates beside a score.
-
-        Args:
-            plan: whose clips.
-            with_reference: whether the metric compares with references.
-            by_rate: whether its number depends on the clips' rate.
-        """
-        pairs = self._pairs(plan)
-        notes = [
-            f"clips have {_several(values, unit)}"
-            for values, unit in (
-                ([g["num_frames"] for g, _ in pairs], " frames"),
-                ([f"{g['width']}x{g['height']}" for g, _ in pairs], " pixels"),
-                *([([_rate(g) for g, _ in pairs], " fps")] if by_rate or with_reference else []),
-            )
-            if len(set(values)) > 1
-        ]
-        return notes + (_reference_notes(pairs) if with_reference else [])
+    def reference_notes(self, plan: Plan) -> list[str]:
+        """What a reader must know of references of another rate, shape or length than the clips."""
+        return _reference_notes(self._pairs(plan))
 
     def _pairs(self, plan: Plan) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
         keys = [(request.sample.id, request.take) for request in plan.requests]
@@ -258,18 +242,6 @@ def _rate(geometry: Mapping[str, Any]) -> str:
 def _of(some: Sequence[object], all_: Sequence[object]) -> str:
     plural = "reference is" if len(some) == 1 and len(all_) == 1 else "references are"
     return f"{len(some)} of {len(all_)} {plural}"
-
-
-def _several(values: Sequence[object], unit: str) -> str:
-    counted = Counter(values)
-    parts = [f"{value} ({counted[value]})" for value in sorted(counted, key=_by_size)[:5]]
-    more = f" and {len(counted) - 5} more" if len(counted) > 5 else ""
-    joined = ", ".join(parts[:-1]) + f" and {parts[-1]}" if not more else ", ".join(parts)
-    return f"{joined}{more}{unit}"
-
-
-def _by_size(value: object) -> tuple[float, str]:
-    return (float(value), "") if isinstance(value, (int, float)) else (0.0, str(value))
 
 
 def _most_frequent(texts: Sequence[str]) -> str:

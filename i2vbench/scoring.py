@@ -155,10 +155,8 @@ def score_run(
 
 
 def _notes(metric_run: MetricRun, clips: ClipRecords, plan: Plan) -> list[str]:
-    metric = metric_run.metric
-    return clips.notes(
-        plan, with_reference="reference" in metric.needs, by_rate=metric.depends_on_rate
-    )
+    needs = metric_run.metric.needs
+    return clips.reference_notes(plan) if "reference" in needs else []
 
 
 def _tell_of_failures(metric_run: MetricRun, plan: Plan) -> None:

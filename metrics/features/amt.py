@@ -104,6 +104,9 @@ class AMTExtractor(Extractor):
         # TF32 would move the frame by whole levels on the GPUs that have it.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             made_1CHW = self._network(*(self._padded(f, rim) for f in (first_HWC, second_HWC)))
+        if not bool(torch.isfinite(made_1CHW).all()):
+            # Cast to uint8 they would pass for levels.
+            raise ValueError("AMT-S gave NaN or infinite numbers for this clip")
         inner_CHW = made_1CHW[0, :, rim[2] : rim[2] + height, rim[0] : rim[0] + width]
         levels_HWC: Frames = (inner_CHW * 255.0).permute(1, 2, 0).to(torch.uint8).cpu().numpy()
         return levels_HWC

@@ -31,6 +31,8 @@ RAFT_UPDATES = 20
 MIN_SIDE_PX = 256
 """Smaller frames are scaled up for the flow. At 64 px the pyramid of DIS has a single level, and
 motions of a few pixels are lost; RAFT refuses less than 128 px."""
+MAX_SIDE_PX = 32_766
+"""OpenCV's remap takes no longer side."""
 TOP_SHARE = 0.05
 """VBench: the share of the fastest pixels that stands for a pair of frames."""
 LOOKED_AT_FPS = 8.0
@@ -176,12 +178,21 @@ class FlowExtractor(Extractor):
         return [self._statistics(clip) for clip in clips]
 
     def flow(self, first_HWC: Picture, second_HWC: Picture) -> Flow:
-        """The flow from one uint8 RGB frame to another of the same size, in their pixels."""
+        """The flow from one uint8 RGB frame to another of the same size, in their pixels.
+
+        Raises:
+            ValueError: the longer side is too long once the shorter one has 256 px.
+        """
         height, width = first_HWC.shape[:2]
         scale = max(1.0, MIN_SIDE_PX / min(height, width))
+        size = (round(width * scale), round(height * scale))
+        if max(size) > MAX_SIDE_PX:
+            raise ValueError(
+                f"optical flow needs frames of at most {MAX_SIDE_PX} px a side once the shorter "
+                f"side has {MIN_SIDE_PX}; {width}x{height} would be {size[0]}x{size[1]}"
+            )
         if scale == 1.0:
             return self._between(first_HWC, second_HWC)
-        size = (round(width * scale), round(height * scale))
         large = self._between(_enlarged(first_HWC, size), _enlarged(second_HWC, size))
         flow = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
         return flow.astype(np.float32) * np.array([width / size[0], height / size[1]], np.float32)
