@@ -7,8 +7,10 @@ text is part of the identity of what it makes.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +27,9 @@ def code_sha256(file: Path) -> str:
     """
     folder = file.resolve().parent
     digest = hashlib.sha256()
-    for path in sorted(_closure(file.resolve(), folder)):
+    for path, content in sorted(_closure(file.resolve(), folder).items()):
         digest.update(f"{path.relative_to(folder).as_posix()}\x00".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(content)
     return digest.hexdigest()
 
 
@@ -36,7 +38,7 @@ def class_code_sha256(kind: type) -> str:
 
     Also empty for a class without a file, such as one typed into a notebook.
     """
-    if kind.__module__.partition(".")[0] == "i2vbench":
+    if kind.__module__.partition(".")[0] in {"i2vbench", *sys.stdlib_module_names}:
         return ""
     try:
         file = inspect.getsourcefile(kind)
@@ -45,38 +47,41 @@ def class_code_sha256(kind: type) -> str:
     return code_sha256(Path(file)) if file and Path(file).is_file() else ""
 
 
-def _closure(file: Path, folder: Path) -> set[Path]:
-    found: set[Path] = set()
+def _closure(file: Path, folder: Path) -> dict[Path, bytes]:
+    """The file and the modules of ``folder`` that it imports -> the hash of each."""
+    found: dict[Path, bytes] = {}
     waiting = [file]
     while waiting and len(found) < _MAX_FILES:
         path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        waiting += _imported_files(path, folder)
+        if path not in found:
+            state = path.stat()
+            found[path], imports = _parsed(path, state.st_size, state.st_mtime_ns)
+            for level, words in imports:
+                base = folder if not level else path.parents[level - 1]
+                if base.is_relative_to(folder):
+                    waiting += _files_of(base, words)
     return found
 
 
-def _imported_files(path: Path, folder: Path) -> Iterator[Path]:
+# The hash of a class is asked for with each of its fingerprints; reading its folder each time would
+# cost more than all the rest.
+@functools.lru_cache(maxsize=4 * _MAX_FILES)
+def _parsed(path: Path, size: int, mtime_ns: int) -> tuple[bytes, list[tuple[int, list[str]]]]:
+    """The hash of a file, and what it imports: relative level and the words between the dots."""
+    content = path.read_bytes()
+    imports: list[tuple[int, list[str]]] = []
     try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError):
         # It will not run either; its own bytes are in the hash.
-        return
-    for node in ast.walk(tree):
+        nodes = []
+    for node in nodes:
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _files_of(folder, alias.name.split("."))
+            imports += [(0, alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = folder
-            if node.level:
-                base = path.parents[node.level - 1]
-                if not base.is_relative_to(folder):
-                    continue
             words = node.module.split(".") if node.module else []
-            yield from _files_of(base, words)
-            for alias in node.names:
-                yield from _files_of(base, [*words, alias.name])
+            imports += [(node.level, [*words, alias.name]) for alias in node.names]
+    return hashlib.sha256(content).digest(), imports
 
 
 def _files_of(base: Path, words: list[str]) -> Iterator[Path]:
