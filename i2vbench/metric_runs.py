@@ -219,10 +219,13 @@ def _metric(name: str, choice: MetricChoice, protocol: Protocol) -> Metric | str
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        options = f" with the options {short(dict(choice.options))}" if choice.options else ""
+        what = (
+            f"does not take the options {short(dict(choice.options))}"
+            if choice.options
+            else "cannot be made"
+        )
         raise UserError(
-            f"protocol {protocol.name!r}: metric {name!r} cannot be made{options}: "
-            f"{error_line(error)}"
+            f"protocol {protocol.name!r}: metric {name!r} {what}: {error_line(error)}"
         ) from error
     if not isinstance(metric, Metric):
         raise UserError(f"metric {name!r} is {short(metric)}, not an i2vbench.metric.Metric")

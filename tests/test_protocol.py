@@ -235,7 +235,7 @@ def test_metrics_that_compare_with_references_say_how_those_were_cut(tmp_path):
 def test_a_dimension_counts_the_samples_that_list_it():
     run = MetricRun(
         metric=METRICS.load("temporal_flickering")(), extractors=(),
-        choice=MetricChoice(dimension="camera_motion"), fingerprint="", rows_file=Path(),
+        choice=MetricChoice(dimension="camera_motion"), source="", fingerprint="", rows_file=Path(),
         rows={}, examples=[],
     )  # fmt: skip
 

@@ -435,7 +435,7 @@ def test_each_clip_is_decoded_once_a_batch_ahead_of_the_extractors(
     seen: list[int] = []
     second_is_decoded = threading.Event()
 
-    def reading(path):
+    def reading(path, reader):
         decoded.append(path.name)
         clip = read_video(path)
         if len(decoded) == 4:
