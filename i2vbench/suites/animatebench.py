@@ -18,7 +18,8 @@ from i2vbench.sample import Suite
 from i2vbench.suites.importer import Importer, SuiteOptions, check_flag
 from i2vbench.suites.layout import Problems, files_in, folders_in
 from i2vbench.suites.manifest import suite_of_rows
-from i2vbench.suites.table import Root, Row
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import Row
 from i2vbench.yaml_text import load_yaml
 
 NUM_STYLES, NUM_PICTURES, NUM_CASES = 7, 35, 105

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from i2vbench.errors import UserError
-from i2vbench.suites.table import Root
+from i2vbench.suites.root import Root
 
 _SHOWN = 5
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
