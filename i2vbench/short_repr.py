@@ -34,3 +34,13 @@ def short_repr(value: object) -> str:
         # Python refuses to print an integer of more than 4300 digits.
         text = f"<{type(value).__name__} that is too long to print>"
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 3]}..."
+
+
+def short_line(text: str, most: int = 400) -> str:
+    r"""The text as one line of at most ``most`` characters, what no terminal shows spelt out.
+
+    >>> short_line("a\x1b[31m\nb")
+    'a\\x1b[31m\\nb'
+    """
+    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)

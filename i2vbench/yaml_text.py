@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from i2vbench.errors import UserError
+from i2vbench.short_repr import short_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,9 +67,8 @@ def load_yaml(text: str, what: str, *, max_nodes: int = 10_000, max_depth: int =
 
 
 def _refusal(what: str, reason: str) -> UserError:
-    line = "".join(c if c.isprintable() else " " for c in " ".join(reason.split()))
-    cut = line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]}..."
-    return UserError(f"{what} is not YAML ({cut})")
+    line = short_line(" ".join(reason.split()), _MAX_REASON)
+    return UserError(f"{what} is not YAML ({line})")
 
 
 @dataclass(kw_only=True)
@@ -124,10 +124,10 @@ class _Bounds:
             self._anchors[node.anchor] = node
         self._add(node)
 
-    def _close_alias(self, anchor: str) -> None:
+    def _close_alias(self, anchor: str | None) -> None:
         if any(parent.anchor == anchor for parent in self._open):
             raise ValueError(f"*{anchor} stands within what it stands for")
-        target = self._anchors.get(anchor)
+        target = self._anchors.get(anchor or "")
         # The composer names an alias without an anchor, with its line.
         if target is not None:
             self._count(target.nodes)

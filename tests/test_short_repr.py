@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from i2vbench.short_repr import short_repr
+from i2vbench.short_repr import short_line, short_repr
 
 
 def deep(levels: int) -> list[object]:
@@ -28,3 +28,9 @@ def test_it_is_short_whatever_the_value_is(value: object) -> None:
 def test_short_values_are_whole() -> None:
     for value in ("a cat", 3, [1, "b"], {"a": None}, None, "line\nbreak"):
         assert short_repr(value) == repr(value)
+
+
+def test_a_line_is_one_line_and_short() -> None:
+    assert short_line("a\x1b[2Jb\nc\u2028\udce9") == "a\\x1b[2Jb\\nc\\u2028\\udce9"
+    assert short_line("naïve 🦊") == "naïve 🦊"
+    assert short_line("x" * 999, 10) == "xxxxxxx..."

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from i2vbench.errors import UserError, did_you_mean
+from i2vbench.short_repr import short_line, short_repr
 
 # A name is one of these kinds where it has a first word and no other words than these.
 _PROMPT_WORDS = frozenset((
@@ -60,16 +61,15 @@ def check_columns(
     """
     for meaning, column in (named or {}).items():
         if column not in columns:
-            raise UserError(
-                f"{where} has no column {column!r} for {meaning}: {did_you_mean(column, columns)}"
-            )
+            nearest = short_line(did_you_mean(column, columns))
+            raise UserError(f"{where} has no column {short_repr(column)} for {meaning}: {nearest}")
     absent = [column for column in known if column not in columns]
     for column in sorted(columns):
         meant = difflib.get_close_matches(column.lower(), absent, n=1, cutoff=0.8)
         if meant and column not in known and columns[column]:
             raise UserError(
-                f"{where}: column {_shown(column)!r} is unknown: did you mean {meant[0]!r}? rename "
-                f"it (columns with a meaning: {', '.join(known)})"
+                f"{where}: column {short_repr(column)} is unknown: did you mean {meant[0]!r}? "
+                f"rename it (columns with a meaning: {', '.join(known)})"
             )
     passed_over = {
         column: cell
@@ -84,7 +84,7 @@ def check_columns(
         _ask_about_files(where, passed_over, files, as_option)
     for column in required:
         if column not in columns:
-            has = ", ".join(_shown(name) for name in sorted(columns)[:_SHOWN])
+            has = ", ".join(short_line(name, 60) for name in sorted(columns)[:_SHOWN])
             raise UserError(
                 f"{where} has no column {column!r}; it has {has}; "
                 f"columns with a meaning: {', '.join(known)}"
@@ -103,10 +103,10 @@ def prompt_like(columns: Sequence[str]) -> str | None:
 def _ask_about_prompt(where: str, passed_over: Mapping[str, str], as_option: bool) -> None:
     column = prompt_like(sorted(passed_over))
     if column is not None:
-        option = f", or give the option prompt={column}" if as_option else ""
+        option = f", or give the option prompt={short_line(column, 60)}" if as_option else ""
         raise UserError(
-            f"{where} has no column 'prompt' but {column!r}: rename it to 'prompt'{option} "
-            "(or add an empty column 'prompt' to run without prompts)"
+            f"{where} has no column 'prompt' but {short_repr(column)}: rename it to 'prompt'"
+            f"{option} (or add an empty column 'prompt' to run without prompts)"
         )
 
 
@@ -116,10 +116,11 @@ def _ask_about_files(
     for column, cell in sorted(passed_over.items()):
         if _FILE.fullmatch(cell) and _is_of(column, _FILE_WORDS, _FILE_ALSO):
             names = " or ".join(map(repr, wanted))
-            options = " or ".join(f"{each}={column}" for each in wanted)
+            options = " or ".join(f"{each}={short_line(column, 60)}" for each in wanted)
             option = f", or give the option {options}" if as_option else ""
             raise UserError(
-                f"{where} has no column {names} but {column!r}: rename it to what it holds{option}"
+                f"{where} has no column {names} but {short_repr(column)}: rename it to what it "
+                f"holds{option}"
             )
 
 
@@ -127,8 +128,3 @@ def _is_of(column: str, words: frozenset[str], also: frozenset[str]) -> bool:
     parted = _CAMEL.sub("_", column).lower()
     found = set(_WORD.findall(parted))
     return bool(found & words) and found <= words | also
-
-
-def _shown(column: str) -> str:
-    text = "".join(c if c.isprintable() else " " for c in column)
-    return text if len(text) <= 40 else f"{text[:40]}..."

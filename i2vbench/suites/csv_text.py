@@ -64,7 +64,7 @@ def _delimiter(text: str, names: Sequence[str], tabs: bool) -> str:
     for delimiter in (best, *(each for each in DELIMITERS if each != best)):
         lines: list[Line] = []
         try:
-            for line in _records(text, delimiter, 0, 1):
+            for line in _records(text.lstrip("\r\n"), delimiter, 0, 1):
                 lines.append(line)
                 if len(lines) > _LOOKED_AT:
                     break

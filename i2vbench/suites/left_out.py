@@ -10,10 +10,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from i2vbench.short_repr import short_line
 from i2vbench.suites.layout import is_junk
 
 _SHOWN = 5
 _MAX_FILES = 20_000
+"""A folder that holds far more than the data is not walked to its end."""
 # What lies beside data and is no data: texts, tables, settings.
 _COMPANIONS = frozenset((
     ".txt", ".md", ".rst", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml", ".toml", ".ini",
@@ -38,9 +40,11 @@ def left_out(folder: Path, taken: Iterable[Path], *, by_subfolder: bool = True) 
     read = {os.path.normpath(path) for path in taken}
     names: list[str] = []
     subfolders: dict[str, int] = {}
-    number = 0
-    for path in _files(folder):
+    number = number_read = 0
+    files = _files(folder)
+    for path in files:
         if os.path.normpath(path) in read:
+            number_read += 1
             continue
         number += 1
         place = os.path.relpath(path, folder)
@@ -53,30 +57,30 @@ def left_out(folder: Path, taken: Iterable[Path], *, by_subfolder: bool = True) 
         return ""
     for name, count in subfolders.items():
         names.append(f"{name}/ (a subfolder with {count} file{'s' * (count != 1)})")
-    shown = ", ".join(map(_printable, names[:_SHOWN]))
+    shown = ", ".join(short_line(name, 80) for name in names[:_SHOWN])
     more = len(names) - _SHOWN
-    total = f"{number} of {number + len(read)} files {'is' if number == 1 else 'are'} left out"
-    return f"{total}: {shown}" + (f" and {more} more" if more > 0 else "")
+    least = "at least " if len(files) >= _MAX_FILES else ""
+    total = f"{least}{number} of {number + number_read} files"
+    verb = "is" if number == 1 else "are"
+    return f"{total} {verb} left out: {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def _files(folder: Path) -> list[str]:
-    """Files and links to folders, sorted within each folder, at most 20,000."""
+    """Files, links to folders, and folders that cannot be read, sorted within each folder."""
     found: list[str] = []
-    for place, folders, files in os.walk(folder):
+    closed: list[str] = []
+    for place, folders, files in os.walk(folder, onerror=lambda e: closed.append(e.filename)):
         folders[:] = sorted(name for name in folders if not is_junk(name))
-        # Links are not followed: one may lead round in a circle.
-        links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118
+        paths = [os.path.join(place, name) for name in folders]  # noqa: PTH118
         data = [name for name in files if not is_junk(name) and not _is_companion(name)]
-        found += [os.path.join(place, name) for name in sorted(data + links)]  # noqa: PTH118
+        paths = [path for path in paths if os.path.islink(path)]  # noqa: PTH114
+        # Links are not followed: one may lead round in a circle.
+        found += sorted([*paths, *(os.path.join(place, name) for name in data)])  # noqa: PTH118
         if len(found) >= _MAX_FILES:
             break
-    return found
+    return found + closed
 
 
 def _is_companion(name: str) -> bool:
     stem, suffix = os.path.splitext(name.lower())  # noqa: PTH122
     return suffix in _COMPANIONS or stem in _COMPANION_NAMES
-
-
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from i2vbench.errors import UserError
 from i2vbench.pictures import PICTURE_SUFFIXES
 from i2vbench.sample import Suite, check_id
+from i2vbench.suites.layout import files_in
 from i2vbench.suites.left_out import left_out
 from i2vbench.suites.manifest import suite_of_rows
 from i2vbench.suites.root import Root
@@ -65,7 +66,7 @@ def load_pictures(folder: Path) -> Suite:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    return files_in(folder, PICTURE_SUFFIXES)
 
 
 def _how_to_write(folder: Path) -> str:

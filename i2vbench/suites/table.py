@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from i2vbench.errors import UserError
-from i2vbench.short_repr import short_repr
+from i2vbench.short_repr import short_line, short_repr
 from i2vbench.suites.columns import check_columns
 from i2vbench.suites.csv_text import CsvError, Line, csv_lines
 from i2vbench.suites.json_values import json_values
@@ -21,6 +21,7 @@ from i2vbench.suites.json_values import json_values
 TABLE_SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
 FOUND_SUFFIXES = (".jsonl", ".csv", ".tsv")
 """Of tables that are looked for in a folder: a .json there is likely something else."""
+_MAX_COLUMNS = 10_000
 _SHOWN_MISTAKES = 5
 # What Excel calls "Unicode text" is UTF-16 with a mark. That of UTF-32 begins as that of UTF-16.
 _MARKS = (
@@ -64,7 +65,7 @@ class Mistakes:
 
     def add(self, line: int, what: str) -> None:
         """Notes a mistake."""
-        self._found.append((line, what))
+        self._found.append((line, short_line(what)))
 
     def check(self) -> None:
         """Stops where there was one.
@@ -118,6 +119,8 @@ def read_table(
     expected = [*known, *(named or {}).values()]
     table = _json_table(text, mistakes) if is_json else _csv_table(path, text, expected, mistakes)
     mistakes.check()
+    if len(table.columns) > _MAX_COLUMNS:
+        raise UserError(f"{path} has {len(table.columns):,} columns; accepted are {_MAX_COLUMNS:,}")
     names = {column: _meaning(column, known) for column in table.columns}
     rows = [_with_meanings(row, names, mistakes) for row in table.rows]
     mistakes.check()
@@ -236,13 +239,15 @@ def _named_columns(path: Path, header: Line, records: Sequence[Line]) -> dict[in
         UserError: a name stands twice, or a column without a name holds something.
     """
     wanted: dict[int, str] = {}
+    names: set[str] = set()
     for place, name in enumerate(header.cells):
         if not _UNNAMED.fullmatch(name):
-            if name in wanted.values():
+            if name in names:
                 raise UserError(
-                    f"{path}: line {header.number}: its header has the column {name!r} twice; "
-                    "rename one or delete it"
+                    f"{path}: line {header.number}: its header has the column {short_repr(name)} "
+                    "twice; rename one or delete it"
                 )
+            names.add(name)
             wanted[place] = name
             continue
         filled = [
