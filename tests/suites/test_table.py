@@ -112,7 +112,7 @@ def test_an_index_with_gaps_is_passed_over(tmp_path: Path) -> None:
         ("file,prompt\na,b\0\n", "line 2 holds a NUL"),
         (gzip.compress(b"file,prompt\na,b\n"), "is compressed by gzip; unpack it"),
         (b"PK\x03\x04" + bytes(40), "is a workbook or an archive (ZIP), no text; save it as CSV"),
-        ('"a\nb",prompt\nx,y\n', "has no column 'file'; it has a b, prompt"),
+        ('"a\nb",prompt\nx,y\n', "has no column 'file'; it has a\\nb, prompt"),
         ("cat.png,a red cat\ndog.png,a dog\n", "has no column 'file'; it has a red cat, cat.png"),
     ],
 )  # fmt: skip
