@@ -13,7 +13,7 @@ import click
 
 from i2vbench.device import BACKENDS
 from i2vbench.errors import UserError, did_you_mean
-from i2vbench.plain_text import short
+from i2vbench.plain_text import short_repr
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -206,10 +206,12 @@ def parse_pairs(pairs: Sequence[str], flag: str) -> dict[str, Any]:
         key = key.strip().replace("-", "_")
         if not separator or not key:
             example = {"-a": "num_inference_steps=20", "-S": "num_clips=512"}[flag]
-            raise UserError(f"{flag} {short(pair)}: accepted is KEY=VALUE, e.g. {flag} {example}")
+            raise UserError(
+                f"{flag} {short_repr(pair)}: accepted is KEY=VALUE, e.g. {flag} {example}"
+            )
         if key in values:
-            raise UserError(f"{flag} {short(pair)}: {key} is given twice")
-        values[key] = load_yaml(text, f"{flag} {short(pair)}: the value")
+            raise UserError(f"{flag} {short_repr(pair)}: {key} is given twice")
+        values[key] = load_yaml(text, f"{flag} {short_repr(pair)}: the value")
     return values
 
 

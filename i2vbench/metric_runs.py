@@ -16,7 +16,7 @@ from i2vbench.fingerprint import fingerprint
 from i2vbench.generation import Plan
 from i2vbench.metric import Example, Extractor, Metric
 from i2vbench.model import Request
-from i2vbench.plain_text import error_line, short
+from i2vbench.plain_text import error_line, short_repr
 from i2vbench.protocol import MetricChoice, Protocol
 from i2vbench.registry import EXTRACTORS, METRICS, Registry
 from i2vbench.results import Score
@@ -220,7 +220,7 @@ def _metric(name: str, choice: MetricChoice, protocol: Protocol) -> Metric | str
         raise
     except (Exception, SystemExit) as error:
         what = (
-            f"does not take the options {short(dict(choice.options))}"
+            f"does not take the options {short_repr(dict(choice.options))}"
             if choice.options
             else "cannot be made"
         )
@@ -228,7 +228,7 @@ def _metric(name: str, choice: MetricChoice, protocol: Protocol) -> Metric | str
             f"protocol {protocol.name!r}: metric {name!r} {what}: {error_line(error)}"
         ) from error
     if not isinstance(metric, Metric):
-        raise UserError(f"metric {name!r} is {short(metric)}, not an i2vbench.metric.Metric")
+        raise UserError(f"metric {name!r} is {short_repr(metric)}, not an i2vbench.metric.Metric")
     return metric
 
 
@@ -353,5 +353,5 @@ def read_score_rows(file: Path) -> dict[tuple[str, int], dict[str, Any]]:
         ):
             rows[row["id"], row["take"]] = row
         else:
-            logger.warning("%s: %s is no row of a score; it is made again", file, short(row))
+            logger.warning("%s: %s is no row of a score; it is made again", file, short_repr(row))
     return rows

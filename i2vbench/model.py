@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from i2vbench.adapter_state import adopt, state_of
 from i2vbench.clip import Clip, Geometry, Picture, as_number
 from i2vbench.errors import UserError
-from i2vbench.plain_text import error_line, short
+from i2vbench.plain_text import error_line, short_repr
 from i2vbench.registry import MODELS
 from i2vbench.sample import Sample
 from i2vbench.typed_options import options_from
@@ -155,17 +155,19 @@ def checked_card(model: Model) -> Card:
         except (Exception, SystemExit) as error:
             raise UserError(f"{what}: its describe() fails: {error_line(error)}") from error
     if not isinstance(card, Card):
-        raise UserError(f"{what}: its describe() gave {short(card)}, an i2vbench Card was expected")
+        raise UserError(
+            f"{what}: its describe() gave {short_repr(card)}, an i2vbench Card was expected"
+        )
     for name in ("name", "version", "weights"):
         value = getattr(card, name)
         if not isinstance(value, str) or (not value.strip() and name != "weights"):
-            raise UserError(f"{what}: its card's {name} is {short(value)}; accepted is text")
+            raise UserError(f"{what}: its card's {name} is {short_repr(value)}; accepted is text")
         if name == "name" and len(value) > _MAX_NAME:
             raise UserError(
                 f"{what}: its card's name has {len(value)} characters; at most {_MAX_NAME}"
             )
     if not isinstance(card.options, Mapping):
-        raise UserError(f"{what}: its card's options are {short(card.options)}, not a mapping")
+        raise UserError(f"{what}: its card's options are {short_repr(card.options)}, not a mapping")
     options = {
         str(key): _json(value, f"{what}: its card's option {str(key)!r}")
         for key, value in card.options.items()
@@ -181,7 +183,7 @@ def checked_card(model: Model) -> Card:
         if before != after:
             raise UserError(
                 f"{what}: its card's {name} changes from call to call "
-                f"({short(before)}, then {short(after)}); it is the identity of the run"
+                f"({short_repr(before)}, then {short_repr(after)}); it is the identity of the run"
             )
     return checked
 
@@ -217,7 +219,7 @@ def _json(value: Any, what: str) -> Any:  # noqa: ANN401
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _json(each, what) for key, each in value.items()}
     raise UserError(
-        f"{what} is {short(value)} ({type(value).__name__}); accepted are JSON values: text, "
+        f"{what} is {short_repr(value)} ({type(value).__name__}); accepted are JSON values: text, "
         "finite numbers, true, false, null, lists and mappings of them"
     )
 

@@ -17,6 +17,19 @@ _ESCAPES = re.compile(
 )
 
 
+_MAX_REPR = 80
+
+
+def _cutter() -> reprlib.Repr:
+    cutter = reprlib.Repr()
+    cutter.maxlevel = 2
+    cutter.maxstring = cutter.maxother = cutter.maxlong = 60
+    return cutter
+
+
+_CUTTER = _cutter()
+
+
 def one_line(value: object) -> str:
     r"""The text of ``value`` without anything that a terminal obeys, white space folded.
 
@@ -52,19 +65,33 @@ def error_line(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {lines[0] if lines else ''}").rstrip(": ")
 
 
-def short(value: object, length: int = 60) -> str:
-    """``repr(value)`` cut to about ``length`` characters, for error messages.
+def short_repr(value: object) -> str:
+    """``repr(value)`` as one line of at most 80 characters, the middle or the end left out.
 
-    >>> short("x" * 100, 20)
-    "'xxxxxxx...xxxxxxxx'"
+    Only the first items of a list and its first levels are looked at: a value of a file from
+    elsewhere may be too large to print.
+
+    >>> short_repr("a cat")
+    "'a cat'"
+    >>> short_repr(list(range(10**6)))
+    '[0, 1, 2, 3, 4, 5, ...]'
     """
-    shortener = reprlib.Repr()
-    shortener.maxstring = shortener.maxother = shortener.maxlong = length
     try:
-        return one_line(shortener.repr(value))
-    except ValueError:
-        # A whole number of more digits than Python converts.
-        return f"a {type(value).__name__} too long to show"
+        text = _CUTTER.repr(value)
+    except (ValueError, RecursionError):
+        # Python refuses to print an integer of more than 4300 digits.
+        text = f"<{type(value).__name__} that is too long to print>"
+    return short_line(text, _MAX_REPR)
+
+
+def short_line(text: str, most: int = 400) -> str:
+    r"""The text as one line of at most ``most`` characters, what no terminal shows spelt out.
+
+    >>> short_line("a\x1b[31m\nb")
+    'a\\x1b[31m\\nb'
+    """
+    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 def folded(name: str) -> str:

@@ -12,7 +12,7 @@ from i2vbench.errors import DamagedRunError, UnreadableClipError, UserError
 from i2vbench.existing import EXISTING
 from i2vbench.generation import Plan, card_of_run, plan_run
 from i2vbench.model import Card
-from i2vbench.plain_text import error_line, short
+from i2vbench.plain_text import error_line, one_line, short_repr
 from i2vbench.rundir import RunDir
 from i2vbench.sample import Suite
 from i2vbench.suites import load_suite
@@ -65,7 +65,7 @@ def _plan(run: RunDir, suite: Suite) -> Plan:
     if suite.content_sha256 != then:
         raise UserError(
             f"suite {suite.name!r} has changed since {run.path} was made "
-            f"({suite.content_sha256[:8]} now, {short(then)[1:9]} then); repeat the command that "
+            f"({suite.content_sha256[:8]} now, {one_line(then)[:8]} then); repeat the command that "
             "made it: it makes only what has changed"
         )
     if is_existing(run):
@@ -100,8 +100,8 @@ def _load(run: RunDir, source: str | None) -> Suite:
         raise UserError(f"{run.path} was made from a suite in Python; give that suite to score")
     if source is None and ".py:" in place:
         raise UserError(
-            f"the suite of this run is Python code ({short(place)}); name it with --suite if you "
-            "trust it"
+            f"the suite of this run is Python code ({short_repr(place)}); name it with --suite if "
+            "you trust it"
         )
     name = run.spec.get("suite", {}).get("name", "")
     if is_existing(run) and is_made_of_videos(str(name)):

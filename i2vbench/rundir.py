@@ -31,7 +31,7 @@ from i2vbench.files import (
     write_atomic,
 )
 from i2vbench.fingerprint import canonical_json, differing_fields, fingerprint
-from i2vbench.plain_text import error_line, short
+from i2vbench.plain_text import error_line, short_repr
 
 logger = logging.getLogger(__name__)
 
@@ -155,12 +155,12 @@ class RunDir:
             )
         if found != SCHEMA_VERSION:
             raise DamagedRunError(
-                f"{file}: schema_version {short(found)}, accepted: {SCHEMA_VERSION}"
+                f"{file}: schema_version {short_repr(found)}, accepted: {SCHEMA_VERSION}"
             )
         for name, (kind, needed) in _FIELDS.items():
             if (needed or name in record) and not isinstance(record.get(name), kind):
                 raise DamagedRunError(
-                    f"{file}: {name} is {short(record.get(name))}, "
+                    f"{file}: {name} is {short_repr(record.get(name))}, "
                     f"{'text' if kind is str else 'a mapping'} was expected"
                 )
         return cls(path, record)
@@ -254,7 +254,9 @@ class RunDir:
             for row in read_rows(file):
                 take = _take_of(row)
                 if take is None:
-                    logger.warning("%s: %s is no row of a take; it is made again", file, short(row))
+                    logger.warning(
+                        "%s: %s is no row of a take; it is made again", file, short_repr(row)
+                    )
                 else:
                     found[take.key] = take
         return found

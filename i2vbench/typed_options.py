@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 from i2vbench.errors import UserError, did_you_mean
-from i2vbench.plain_text import one_line, short
+from i2vbench.plain_text import one_line, short_repr
 
 # YAML takes 1e-3 for text, since its numbers have a dot.
 _EXPONENT = re.compile(r"[+-]?\d+(?:\.\d*)?[eE][+-]?\d+")
@@ -34,20 +34,22 @@ def options_from(kind: type[Options], values: Mapping[str, Any], what: str) -> O
     given: dict[str, Any] = {}
     for key, value in values.items():
         if key not in fields:
-            raise UserError(f"{what} option {short(key)} is unknown: {did_you_mean(key, fields)}")
+            raise UserError(
+                f"{what} option {short_repr(key)} is unknown: {did_you_mean(key, fields)}"
+            )
         wanted = hints.get(key, Any)
         if isinstance(value, str) and _EXPONENT.fullmatch(value) and not _fits(value, wanted):
             value = float(value)
         if not _fits(value, wanted):
             raise UserError(
-                f"{what} option {key}={short(value)} is {_kind_of(value)}; "
+                f"{what} option {key}={short_repr(value)} is {_kind_of(value)}; "
                 f"accepted: {_described(wanted)}"
             )
         given[key] = value
     try:
         return kind(**given)
     except (TypeError, ValueError) as error:
-        shown = ", ".join(f"{key}={short(value)}" for key, value in given.items())
+        shown = ", ".join(f"{key}={short_repr(value)}" for key, value in given.items())
         raise UserError(f"{what} options {shown or '(none)'}: {one_line(error)}") from error
 
 

@@ -153,6 +153,37 @@ def test_a_wrong_file_is_one_line_that_says_where(change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("metrics: " + "[" * 400 + "]" * 400, "nested more than 50 levels deep"),
+        ("name: x\nname: y", "line 2: the key 'name' stands twice"),
+        ("[" + "x, " * 200 + "]", "must be a mapping of names"),
+        ("{1: x}", "must be a mapping of names"),
+        (yaml.safe_dump(GOOD) + "num_frames: " + "9" * 5000, "a number of 5,000 characters"),
+        (yaml.safe_dump(GOOD | {"version": ["x" * 900] * 90}), "must be text"),
+        (yaml.safe_dump(GOOD | {"totals": {"groups": {}, "dimensions": {
+            "fvd": {"low": -float("inf"), "high": 1, "weight": 1}}}}), "must be a number"),
+    ],
+)  # fmt: skip
+def test_a_file_that_grows_is_refused_in_a_short_line(tmp_path, text, message):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_protocol(file)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value).replace(str(file), "")) < 300
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes("name: naïve".encode("latin-1"))
+    with pytest.raises(UserError, match=r"is not UTF-8 \(byte 8\)"):
+        read_protocol(file)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_protocol(tmp_path / "none.yaml")
+
+
 def test_a_file_of_ones_own_is_a_protocol_and_its_metrics_exist(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(GOOD))

@@ -20,7 +20,7 @@ from i2vbench.errors import FailingModelError, UnreadableClipError, UserError
 from i2vbench.files import file_sha256
 from i2vbench.generation import GenerationOptions, Plan, missing_clips, shown_sample
 from i2vbench.model import Model, Request
-from i2vbench.plain_text import error_line, one_line, short
+from i2vbench.plain_text import error_line, one_line, short_repr
 from i2vbench.progress import Progress
 from i2vbench.rundir import RunDir, Take
 from i2vbench.time_limit import ClipTimeout, time_limit
@@ -228,7 +228,7 @@ def _handing_out(request: Request, picture: Picture | None) -> Callable[[Geometr
 def _checked_copy(answer: object, request: Request) -> Clip:
     if not isinstance(answer, Clip):
         raise TypeError(
-            f"the model gave {short(answer)} for sample {request.sample.id}; "
+            f"the model gave {short_repr(answer)} for sample {request.sample.id}; "
             "an i2vbench.clip.Clip was expected"
         )
     if answer.geometry != request.geometry:
