@@ -118,6 +118,11 @@ def explain(
     run, plan, _ = reopen_run(path, suite)
     requests = {(request.sample.id, request.take): request for request in plan.requests}
     if (sample, take) not in requests:
+        if (sample, take) in run.takes():
+            raise UserError(
+                f"sample {sample!r}, take {take} lies in {path}, but not among the clips of its "
+                "last command; repeat that without --limit, --samples and --num-takes"
+            )
         accepted = did_you_mean(sample, dict.fromkeys(name for name, _ in requests))
         raise UserError(f"{path} has no sample {sample!r} with take {take}: {accepted}")
     request, made = requests[sample, take], run.takes().get((sample, take))

@@ -8,7 +8,8 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,19 +25,31 @@ _AWKWARD = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replaces ``path`` by ``content``: a reader sees the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
-    temporary = Path(name)
+    with errors_naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes files private; what a run leaves is for the group's eyes as well.
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def errors_naming(path: Path) -> Iterator[None]:
+    """Makes an error of the system within name ``path``: a write to a full disk names no file."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files private; what a run leaves is for the group's eyes as well.
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -63,13 +76,14 @@ def row_text(row: Mapping[str, Any]) -> str:
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends JSON lines in one write and syncs them; half a line of a killed writer goes first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(map(row_text, rows))
-    with path.open("a+b") as file:
-        _drop_torn_line(file)
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    with errors_naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            _drop_torn_line(file)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

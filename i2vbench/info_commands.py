@@ -277,7 +277,7 @@ def check(
             state = "ok" if result.value is not None else result.reason
             echo(f"metric   {result.label}: {state}")
             missing = not result.fingerprint and not scoring.allow_missing_metrics
-            broken = broken or missing or bool(result.fingerprint and not result.n_scored)
+            broken = broken or missing or bool(result.n_expected and not result.n_scored)
     # Two clips are too few for metrics of sets: that is no failure.
     sys.exit(1 if broken else 0)
 

@@ -9,7 +9,7 @@ from i2vbench.errors import MissingPackageError, MissingWeightsError
 from i2vbench.metric_runs import extractors_of
 from i2vbench.protocol import Protocol
 from i2vbench.weight_files import WEIGHT_FILES
-from i2vbench.weights import find, resolve
+from i2vbench.weights import find, locate, resolve
 
 # OpenCV's flow takes its place.
 _OPTIONAL = {("flow", "raft-large")}
@@ -17,11 +17,13 @@ _OPTIONAL = {("flow", "raft-large")}
 
 @dataclass(frozen=True, kw_only=True)
 class MissingWeights:
-    """A metric whose weights are not here."""
+    """A metric whose weights are not here, or are not what they should be."""
 
     metric: str
     weights: str
     reason: str
+    is_damaged: bool
+    """A file is here, but it is another one or damaged."""
 
 
 def missing_weights(
@@ -45,18 +47,26 @@ def missing_weights(
             for entry in WEIGHT_FILES.values():
                 if extractor not in entry.loaded_by or (extractor, entry.name) in _OPTIONAL:
                     continue
-                reason = _why_missing(entry.name, download=download)
-                if reason:
-                    found.append(MissingWeights(metric=name, weights=entry.name, reason=reason))
+                problem = _problem(entry.name, download=download)
+                if problem is not None:
+                    reason, is_damaged = problem
+                    found.append(
+                        MissingWeights(
+                            metric=name, weights=entry.name, reason=reason, is_damaged=is_damaged
+                        )
+                    )
     return found
 
 
-def _why_missing(weights: str, *, download: bool) -> str:
+def _problem(weights: str, *, download: bool) -> tuple[str, bool] | None:
+    """Why the file cannot be used, and whether one is here all the same; None where it can."""
+    is_here = False
     try:
+        is_here = locate(weights) is not None
         if download:
             resolve(weights)
         elif find(weights) is None:
-            return f"weights {weights!r} are not here"
+            return f"weights {weights!r} are not here", False
     except (MissingWeightsError, MissingPackageError) as error:
-        return str(error)
-    return ""
+        return str(error), is_here
+    return None

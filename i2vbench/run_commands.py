@@ -241,15 +241,17 @@ def _announce(adapter: Model, plan: Plan, making: MakingOptions, note: str = "")
 def _check_weights(
     names: Sequence[str], protocol: Protocol, scoring: ScoringOptions, *, dry_run: bool
 ) -> None:
-    """Says which metrics lack their weights, and stops unless that is allowed."""
+    """Says which metrics lack their weights, and stops where some are absent, unless allowed.
+
+    A damaged file does not stop the run: it is named now, and its column says so.
+    """
     from i2vbench.readiness import missing_weights
 
-    missing = missing_weights(names, protocol, download=not dry_run)
-    if not missing:
-        return
-    for each in missing:
+    unusable = missing_weights(names, protocol, download=not dry_run)
+    for each in unusable:
         echo(f"  {each.metric} cannot run: {each.reason}", err=True)
-    if not scoring.allow_missing_metrics:
+    missing = [each for each in unusable if not each.is_damaged]
+    if missing and not scoring.allow_missing_metrics:
         weights = " ".join(dict.fromkeys(each.weights for each in missing))
         metrics = len({each.metric for each in missing})
         raise UserError(
@@ -278,9 +280,13 @@ def _baselines(model: str, plan: Plan, batch_size: int) -> list[_Entrant]:
 
 
 def _progress(quiet: bool, name: str) -> Progress:
-    from i2vbench.progress import BarProgress, SilentProgress
+    from i2vbench.progress import BarProgress, LineProgress, SilentProgress
 
-    return SilentProgress() if quiet else BarProgress(name)
+    if quiet:
+        return SilentProgress()
+    if sys.stderr.isatty():
+        return BarProgress(name)
+    return LineProgress(name, lambda line: echo(line, err=True))
 
 
 def _generate(

@@ -126,7 +126,13 @@ def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
 @click.pass_context
 def import_files(ctx: click.Context, folder: Path) -> None:
     """Copy files fetched elsewhere into the cache, by name, checked."""
-    here = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    cache = store.cache_dir().resolve()
+    here = [
+        path
+        for path in sorted(folder.rglob("*"))
+        # The folder may hold the cache itself, e.g. where it is the home.
+        if path.is_file() and path.resolve().parent != cache
+    ]
     num_imported = failed = 0
     for entry in WEIGHT_FILES.values():
         sources = [path for path in here if f"/{path.as_posix()}".endswith(f"/{entry.file}")]

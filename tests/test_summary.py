@@ -38,12 +38,13 @@ def scored(metric, values, *, category=lambda sample_id: "", shuffle=None):
     run = SimpleNamespace(
         metric=metric,
         label="",
-        fingerprint="",
+        score_fingerprint=lambda plan, lengths: "",
         note="",
         wants=lambda request: True,
         rows={(s, t): {"id": s, "take": t, "value": v, "error": ""} for s, t, v in rows},
     )
-    return score_of(run, SimpleNamespace(requests=requests))
+    plan = SimpleNamespace(requests=requests)
+    return score_of(run, plan, lengths={}, notes=[])
 
 
 def uneven(seed=0, num_samples=12):
