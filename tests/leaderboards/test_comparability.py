@@ -10,9 +10,9 @@ from i2vbench.leaderboards.comparability import (
     column_differences,
     column_key,
     column_suffixes,
-    limit_words,
     table_differences,
     table_key,
+    view_words,
     why_apart,
 )
 
@@ -84,11 +84,21 @@ def test_a_table_is_compared_with_the_most_similar_one_before_it():
     assert why_apart(keys, 2).startswith("Not comparable with table 2: the limit differs (the")
 
 
-def test_words_for_limits():
-    assert [limit_words(limit) for limit in (None, 0, 7)] == [
+def test_words_for_views():
+    five = tuple("abcde")
+    views = [
+        {},
+        {"limit": 7},
+        {"samples": ("a",)},
+        {"samples": five[:4]},
+        {"samples": five, "limit": 7},
+    ]
+    assert [view_words(table(**view)) for view in views] == [
         "all samples",
-        "the first 0 samples",
         "the first 7 samples",
+        "1 chosen sample (a)",
+        "4 chosen samples (a, b, c, d)",
+        "5 chosen samples (a, b, c, d, ...) of the first 7 samples",
     ]
 
 
