@@ -76,6 +76,7 @@ class Plan:
                 "num_samples": len(self.suite),
                 "limit": self.limit,
                 "samples": None if self.chosen is None else list(self.chosen),
+                "num_takes": self.suite.num_takes,
             },
             "num_takes": self.num_takes,
         }
@@ -103,8 +104,11 @@ def plan_run(
         samples: ids of the samples wanted; None for all.
 
     Raises:
-        UserError: a number below 1, an unknown id, or a suite without samples.
+        UserError: a number below 1, an unknown id, a seed of more than 64 bits, or a suite without
+            samples.
     """
+    if not -(2**63) <= seed < 2**63:
+        raise UserError(f"--seed {seed} is out of range; accepted are whole numbers below 2^63")
     most = num_takes if isinstance(num_takes, int) else max(num_takes.values(), default=0)
     for name, value in (("num-takes", most), ("batch-size", batch_size), ("limit", limit)):
         if value is not None and value < 1:
@@ -123,6 +127,7 @@ def plan_run(
         wanted = [sample for sample in wanted if sample.id in set(samples)]
         if not wanted:
             raise UserError("--samples names no sample")
+    is_choice = samples is not None and len(wanted) < len(suite.samples[:limit])
     requests = [
         Request(sample=sample, take=take, seed=seed, geometry=geometry)
         for sample in wanted
@@ -135,7 +140,7 @@ def plan_run(
         num_takes=most,
         seed=seed,
         limit=None if limit is None or limit >= len(suite) else limit,
-        chosen=None if samples is None else tuple(sample.id for sample in wanted),
+        chosen=tuple(sample.id for sample in wanted) if is_choice else None,
         batches=tuple(tuple(requests[start : start + batch_size]) for start in starts),
     )
 
