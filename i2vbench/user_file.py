@@ -162,6 +162,11 @@ def _forget_modules_of(folder: Path) -> None:
 
 def _is_installed(name: str, folder: Path) -> bool:
     found = PathFinder.find_spec(name)
-    return (
-        found is not None and found.loader is not None and str(folder) not in (found.origin or "")
-    )
+    if found is None or found.loader is None:
+        return False
+    # In a checkout the project's own folders (``models``) are importable by their bare names too,
+    # which nobody means.
+    checkout = Path(__file__).resolve().parent.parent
+    places = [folder, checkout] if (checkout / "pyproject.toml").is_file() else [folder]
+    origin = Path(found.origin or "").resolve()
+    return not any(origin.is_relative_to(place) for place in places)
