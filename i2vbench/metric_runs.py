@@ -166,7 +166,7 @@ def prepare_metrics(
         if isinstance(metric, Metric):
             chosen = _extractor_names(metric, choice, protocol)
             found = [_extractor(each, device, dtype, backend, loaded) for each in chosen]
-            reason = next((each for each in found if isinstance(each, str)), "")
+            reason = reason or next((each for each in found if isinstance(each, str)), "")
         if isinstance(metric, str) or reason:
             prepared.append(
                 MissingMetric(

@@ -1,6 +1,7 @@
 """The scoring engine: counts of passes, failures, fingerprints, stored features."""
 
 import dataclasses
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -476,4 +477,16 @@ def test_an_error_that_nobody_foresaw_is_a_row_of_what_it_spoils(make_suite, tmp
     rows = read_rows(next((run.path / "scores").glob("colour_shift-*")))
     assert [row["error"] for row in rows if row["error"]] == [
         "ZeroDivisionError: a suite's own loader"
+    ]
+
+
+def test_without_the_protocols_reader_every_column_says_so(make_suite, tmp_path, monkeypatch):
+    run, plan, card = made(make_suite, tmp_path)
+    monkeypatch.setitem(sys.modules, "decord", None)
+    protocol = Protocol(name="toy", version="1", source="", metrics=(), reader="decord")
+    monkeypatch.setattr("i2vbench.scoring.load_protocol", lambda name: protocol)
+    scores = score(run, plan, card, metrics=["redness", "colour_shift"]).scores
+    assert [(each.value, "the reader 'decord' is not" in each.reason) for each in scores] == [
+        (None, True),
+        (None, True),
     ]
