@@ -8,6 +8,7 @@ belongs to, and of no other.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -131,8 +132,10 @@ def score_run(
     with run.lock():
         prepared = prepare_metrics(run, plan, chosen, names, device, dtype, backend)
         runs = [entry for entry in prepared if isinstance(entry, MetricRun)]
+        # Where no metric can run, the protocol's reader may be what is missing.
+        reading = chosen if runs else dataclasses.replace(chosen, reader="pyav")
         walk = _Walk(
-            run=run, plan=plan, protocol=chosen, runs=runs, stores=_Stores(run, cache_dir, runs)
+            run=run, plan=plan, protocol=reading, runs=runs, stores=_Stores(run, cache_dir, runs)
         )
         walk.score(progress or SilentProgress())
         lengths = {g["num_frames"] for g in walk.clips.geometries(plan)}

@@ -34,7 +34,8 @@ _GROUP_ORDER: tuple[Group, ...] = ("models", "partial", "baselines")
 class Board:
     """Runs side by side where they may be compared, apart where they may not.
 
-    ``tables`` and ``published`` hold what renderers print; :meth:`to_dataframe` is the same for pandas.
+    ``tables`` and ``published`` hold what renderers print;
+    :meth:`to_dataframe` is the same for pandas.
     """
 
     def __init__(
