@@ -214,7 +214,7 @@ def _csv_table(path: Path, text: str, known: Sequence[str], mistakes: Mistakes) 
             filled -= 1
         # A comma at the end of lines, of all or of some, is a cell that nobody wrote.
         if filled > len(header.cells) or len(record.cells) < named:
-            hint = "; quote a cell that holds commas" if filled > named else ""
+            hint = "; quote a cell that holds the separator" if filled > named else ""
             mistakes.add(record.number, f"has {filled} cells, the header {named}{hint}")
     mistakes.check()
     wanted = _named_columns(path, header, records)

@@ -18,11 +18,11 @@ import lpips
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from i2vbench import weights
 from i2vbench.clip import Clip, Frames
 from i2vbench.metric import Extractor
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 
 BACKBONE = "lpips-alexnet"
 MIN_SIDE_PX = 32
@@ -115,10 +115,14 @@ def load_lpips(backbone_file: Path) -> lpips.LPIPS:
         network = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False)
     # lpips spreads torchvision's one sequence over slices and keeps the numbers: slice2.3 is
     # features.3.
-    convolutions = load_file(backbone_file)
-    network.net.load_state_dict(
-        {key: convolutions[f"features.{key.partition('.')[2]}"] for key in network.net.state_dict()}
-    )
+    what = {"name": BACKBONE, "network": "AlexNet of torchvision"}
+    convolutions = load_state_dict(backbone_file, **what)
+    with fitting(backbone_file, **what):
+        names = {key: f"features.{key.partition('.')[2]}" for key in network.net.state_dict()}
+        fill(
+            network.net,
+            {key: convolutions[name] for key, name in names.items() if name in convolutions},
+        )
     heads_file = Path(lpips.__file__).parent / "weights" / "v0.1" / "alex.pth"
     heads = torch.load(heads_file, map_location="cpu", weights_only=True)
     for stage, head in enumerate(network.lins):

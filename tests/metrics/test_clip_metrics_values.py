@@ -168,7 +168,7 @@ def test_what_no_clip_can_give_is_refused():
     with pytest.raises(ValueError, match="needs at least 2 frames, got 1"):
         i2v_similarity(np.ones(2), np.ones((1, 2)))
     with pytest.raises(ValueError, match="a: there is no first frame to compare with"):
-        consistency.picture_features_of(an_example(2), "dreamsim")
+        an_example(2).first_frame_features_of(I2VBackground())
 
 
 def test_cosines_stay_in_their_range_whatever_the_rounding():
