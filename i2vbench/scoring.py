@@ -373,7 +373,8 @@ class _Walk:
             metric.update([featured])
             metric_run.examples.append(_without_pixels(featured))
         except (Exception, SystemExit) as error:
-            return {**row, "error": _reason(error)}
+            # The row is of this metric; many errors begin with its name all the same.
+            return {**row, "error": _reason(error).removeprefix(f"{metric.name}: ")}
         return row
 
 
