@@ -55,10 +55,7 @@ class ProcessState:
                 (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
                 for kind in _AUTOCAST_DEVICES
             ),
-            deterministic=(
-                torch.are_deterministic_algorithms_enabled(),
-                torch.is_deterministic_algorithms_warn_only_enabled(),
-            ),
+            deterministic=_deterministic(),
             matmul_precision=torch.get_float32_matmul_precision(),
             num_threads=torch.get_num_threads(),
             cudnn=(
@@ -86,14 +83,25 @@ class ProcessState:
             torch.set_autocast_enabled(kind, enabled)
             torch.set_autocast_dtype(kind, dtype)
         torch.clear_autocast_cache()
-        deterministic, warn_only = self.deterministic
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        if _deterministic() != self.deterministic:
+            # Only then: the call imports torch's compiler, which takes seconds.
+            deterministic, warn_only = self.deterministic
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.set_float32_matmul_precision(self.matmul_precision)
         if torch.get_num_threads() != self.num_threads:
             torch.set_num_threads(self.num_threads)
         cudnn: Any = torch.backends.cudnn
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
         logging.disable(self.silenced)
+
+
+def _deterministic() -> tuple[bool, bool]:
+    import torch
+
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
 
 
 def _current_folder() -> str:

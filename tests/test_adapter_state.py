@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -158,3 +160,15 @@ def test_the_state_without_a_change_is_the_same() -> None:
     with state_of(Adapter()):
         assert ProcessState.now() == before
     assert ProcessState.now() == before
+
+
+def test_putting_a_state_back_loads_no_compiler() -> None:
+    """It is part of each start; torch's compiler takes seconds to import."""
+    code = (
+        "import sys, torch\n"
+        "from i2vbench.adapter_state import ProcessState\n"
+        "ProcessState.now().restore()\n"
+        "print('torch._inductor' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
