@@ -44,12 +44,17 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def errors_naming(path: Path) -> Iterator[None]:
-    """Makes an error of the system within name ``path``: a write to a full disk names no file."""
+    """Makes an error of the system within name ``path``.
+
+    A write to a full disk names no file, one in a folder that cannot be written a temporary one.
+    """
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None or is_temporary(Path(os.fsdecode(error.filename))):
             error.filename = str(path)
+            # Of a rename; None would be shown.
+            del error.filename2
         raise
 
 
@@ -116,7 +121,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     # Not splitlines, which also splits at separators that a text may hold.
     for number, line in enumerate(complete.split(b"\n") if complete else [], start=1):
         try:
-            row = json.loads(line.decode())
+            row = json.loads(line.decode(), parse_constant=_no_number)
         except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
@@ -126,6 +131,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                 "%s, line %d is no row of this file; what it stood for is made again", path, number
             )
     return rows
+
+
+def _no_number(text: str) -> None:
+    """Refuses NaN and Infinity, which no row of ours holds."""
+    raise ValueError(f"{text} is no JSON")
 
 
 def file_sha256(path: Path) -> str:
