@@ -7,13 +7,17 @@ import json
 import logging
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from i2vbench.fingerprint import canonical_json
+
+if sys.platform != "win32":
+    import fcntl
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +89,7 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
+            _wait_for_others(file)
             _drop_torn_line(file)
             file.write(text.encode())
             file.flush()
@@ -96,6 +101,14 @@ def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(map(row_text, rows)).encode()
     if not path.is_file() or path.read_bytes() != text:
         write_atomic(path, text)
+
+
+def _wait_for_others(file: BinaryIO) -> None:
+    """Locks the file until it is closed: what another process is writing is no torn line."""
+    if sys.platform != "win32":
+        # Some network file systems have no locks; there the run's own lock is all there is.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _drop_torn_line(file: BinaryIO) -> None:

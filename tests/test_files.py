@@ -191,14 +191,14 @@ def test_two_processes_append_whole_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     code = (
         "import sys; from pathlib import Path; from i2vbench.files import append_rows\n"
-        "for n in range(40):\n"
-        "    append_rows(Path(sys.argv[1]), [{'who': sys.argv[2], 'n': n, 'x': 'y' * 3000}])\n"
+        "for n in range(30):\n"
+        "    append_rows(Path(sys.argv[1]), [{'who': sys.argv[2], 'n': n, 'x': 'y' * 400_000}])\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), who]) for who in "ab"]
     assert [writer.wait() for writer in writers] == [0, 0]
     rows = read_rows(path)
     for who in "ab":
-        assert [row["n"] for row in rows if row["who"] == who] == list(range(40))
+        assert [row["n"] for row in rows if row["who"] == who] == list(range(30))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
