@@ -116,7 +116,7 @@ def _number(value: Any, *, whole: bool) -> Any:  # noqa: ANN401
     """Numbers of Python, numpy, torch and ``fractions``; no truth values."""
     if type(value).__module__ == "torch" and getattr(value, "ndim", 1) == 0:
         value = value.item()
-    kind = numbers.Integral if whole else numbers.Real
+    kind: Any = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind):
         return _REFUSED
     try:

@@ -177,10 +177,12 @@ class FolderFinder:
         if name in _OURS or name in sys.stdlib_module_names:
             return None
         found = PathFinder.find_spec(name, [str(self.folder)])
-        # A folder without __init__.py hides no installed package; it counts where there is none.
-        if found is not None and found.loader is None and self._is_installed(name):
-            return None
-        return found
+        # A folder without __init__.py may hold data only, as `wandb` does: it hides no package then.
+        is_code = found is None or found.loader is not None or self._has_files(name)
+        return found if is_code or not self._is_installed(name) else None
+
+    def _has_files(self, name: str) -> bool:
+        return any((self.folder / name).glob("*.py"))
 
     def _is_installed(self, name: str) -> bool:
         """Whether there is a module of the name outside the folder."""

@@ -139,6 +139,22 @@ def test_a_file_is_hidden_from_libraries(tmp_path: Path, monkeypatch: pytest.Mon
     assert needed.origin == "installed"
 
 
+@pytest.mark.parametrize(("inner", "expected"), [("code", "folder"), ("data", "installed")])
+def test_a_folder_without_init_hides_a_package_if_it_holds_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, expected: str
+) -> None:
+    write(tmp_path / "site", stuff____init__="", stuff__net="origin = 'installed'")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    mine = tmp_path / "mine"
+    file = write(mine, adapter="from stuff.net import origin as value")
+    if inner == "code":
+        write(mine, stuff__net="origin = 'folder'")
+    else:
+        (mine / "stuff").mkdir()
+        (mine / "stuff" / "values.json").touch()
+    assert load(file) == expected
+
+
 @pytest.mark.parametrize("edited", ["adapter", "helper", "package__inner"])
 def test_an_edited_file_is_executed_again_and_an_equal_one_is_not(
     tmp_path: Path, edited: str
