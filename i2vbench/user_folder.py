@@ -177,7 +177,7 @@ class FolderFinder:
         if name in _OURS or name in sys.stdlib_module_names:
             return None
         found = PathFinder.find_spec(name, [str(self.folder)])
-        # A folder without __init__.py may hold data only, as `wandb` does: it hides no package then.
+        # A folder without __init__.py that holds data only, as `wandb`, hides no package.
         is_code = found is None or found.loader is not None or self._has_files(name)
         return found if is_code or not self._is_installed(name) else None
 

@@ -29,9 +29,11 @@ def _modules_as_before() -> Iterator[None]:
 
 
 def write(folder: Path, **files: str) -> Path:
-    """Python files of these stems (``__`` for a folder) in ``folder``; returns adapter.py."""
+    """Python files of these stems (``a__b`` for a/b.py, ``a_init`` for a/__init__.py) in ``folder``; returns adapter.py."""
     for name, text in files.items():
-        path = folder / f"{name.replace('__', '/')}.py"
+        is_init = name.endswith("_init")
+        path = folder / f"{name.removesuffix('_init').replace('__', '/')}.py"
+        path = path.with_suffix("") / "__init__.py" if is_init else path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
     return folder / "adapter.py"
@@ -55,13 +57,13 @@ def test_the_folder_is_importable_as_for_a_script_and_later_too(tmp_path: Path) 
                 return five, importlib.import_module("very_late").six
         """,
         helper="one = 1",
+        package_init="",
         package__inner="from . import deeper\nthree = deeper.three",
         package__deeper="three = 3",
         plain__module="four = 4",
         late="five = 5",
         very_late="six = 6",
     )
-    (tmp_path / "package" / "__init__.py").touch()
     assert load(file) == [1, 3, 4]
     assert load(file, "later")() == (5, 6)
 
@@ -89,7 +91,7 @@ def test_helpers_of_one_name_stay_apart(tmp_path: Path, when: str) -> None:
                     helper=f"name = {name!r}",
                     kit__part=part.replace("NAME", repr(name)),
                     kit__other=f"name = {name!r}",
-                    kit____init__="",
+                    kit_init="",
                 )
             )
         )
@@ -143,7 +145,7 @@ def test_a_file_is_hidden_from_libraries(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_folder_without_init_hides_a_package_if_it_holds_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, expected: str
 ) -> None:
-    write(tmp_path / "site", stuff____init__="", stuff__net="origin = 'installed'")
+    write(tmp_path / "site", stuff_init="", stuff__net="origin = 'installed'")
     monkeypatch.syspath_prepend(tmp_path / "site")
     mine = tmp_path / "mine"
     file = write(mine, adapter="from stuff.net import origin as value")
@@ -165,7 +167,7 @@ def test_an_edited_file_is_executed_again_and_an_equal_one_is_not(
         "helper": "x = 0",
         "package__inner": "x = 0",
     }
-    file = write(tmp_path, **files, package____init__="")
+    file = write(tmp_path, **files, package_init="")
     before = load(file)
     assert load(file) is before
     for digit in "123":
