@@ -29,7 +29,7 @@ def _modules_as_before() -> Iterator[None]:
 
 
 def write(folder: Path, **files: str) -> Path:
-    """Python files of these stems (``a__b`` for a/b.py, ``a_init`` for a/__init__.py) in ``folder``; returns adapter.py."""
+    """Files ``a__b`` (a/b.py) and ``a_init`` (a/__init__.py) of these texts; returns adapter.py."""
     for name, text in files.items():
         is_init = name.endswith("_init")
         path = folder / f"{name.removesuffix('_init').replace('__', '/')}.py"
