@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ import pytest
 import torch
 
 from i2vbench.adapter_state import ProcessState, adopt, state_of
+from i2vbench.clip import Clip
+from i2vbench.generation import carry_out, plan_run
+from i2vbench.model import Request
+from i2vbench.sample import Suite
+from tests.adapters import Drift
 
 cudnn: Any = torch.backends.cudnn
 
@@ -160,6 +166,26 @@ def test_the_state_without_a_change_is_the_same() -> None:
     with state_of(Adapter()):
         assert ProcessState.now() == before
     assert ProcessState.now() == before
+
+
+class Suspended(Drift):
+    """Its first answer is wrong, so that its generator is left where it is."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Clip]:
+        torch.set_grad_enabled(False)
+        with torch.enable_grad():
+            yield from [None] * len(requests)  # type: ignore[misc]
+
+
+def test_a_generator_that_is_left_changes_nothing_later(
+    make_suite: Callable[[list[str]], Suite], tmp_path: Path
+) -> None:
+    model = Suspended()
+    run = carry_out(model, plan_run(make_suite(["a", "b"]), model.geometry, batch_size=2), tmp_path)
+    assert {take.status for take in run.takes().values()} == {"failed"}
+    del run
+    gc.collect()
+    assert torch.is_grad_enabled()
 
 
 def test_putting_a_state_back_loads_no_compiler() -> None:
