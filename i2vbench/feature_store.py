@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _STORED_KINDS = "biuf"
 _MAX_ITEM_BYTES = 8
+_MALFORMED = (AttributeError, TypeError, RecursionError)
+"""Of a header that is JSON, but not of the form that safetensors has."""
 
 
 def extractor_fingerprint(extractor: Extractor) -> str:
@@ -167,7 +169,7 @@ class FeatureStore:
         try:
             arrays: dict[str, NDArray[Any]] = load(data)
             stored = _stored_checksum(data)
-        except (SafetensorError, ValueError, LookupError, AttributeError, TypeError) as error:
+        except (SafetensorError, ValueError, LookupError, *_MALFORMED) as error:
             raise DamagedFeaturesError(f"features {path} are damaged") from error
         if stored != _checksum(arrays):
             raise DamagedFeaturesError(f"features {path} are damaged")
