@@ -1,12 +1,13 @@
 """What an adapter does to the process stays with the adapter.
 
-Research code sets torch's default dtype, enters autocast, sets threads and changes folder. Its
-own calls need that; the metrics must not see it. So each adapter has a state, which is put in force
-around its calls and taken away after them.
+Research code sets torch's default dtype, enters autocast, sets threads, changes folder and disables
+logging. Its own calls need that; the metrics must not see it. So each adapter has a state, which is
+put in force around its calls and taken away after them.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ class ProcessState:
     """The current folder and torch's global switches."""
 
     folder: str
+    """Empty where it has been deleted."""
     default_dtype: torch.dtype
     default_device: torch.device
     grad: bool
@@ -34,8 +36,10 @@ class ProcessState:
     """Whether deterministic algorithms are asked for, and whether others only warn."""
     matmul_precision: str
     num_threads: int
-    cudnn: tuple[bool, bool, bool]
-    """enabled, benchmark, deterministic."""
+    cudnn: tuple[bool, bool, bool, bool]
+    """enabled, benchmark, deterministic, allow_tf32."""
+    silenced: int
+    """The level up to which ``logging.disable`` drops the warnings of everyone."""
 
     @classmethod
     def now(cls) -> ProcessState:
@@ -43,7 +47,7 @@ class ProcessState:
         import torch
 
         return cls(
-            folder=os.getcwd(),  # noqa: PTH109 (Path.cwd() is the same call)
+            folder=_current_folder(),
             default_dtype=torch.get_default_dtype(),
             default_device=torch.get_default_device(),
             grad=torch.is_grad_enabled(),
@@ -51,24 +55,23 @@ class ProcessState:
                 (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
                 for kind in _AUTOCAST_DEVICES
             ),
-            deterministic=(
-                torch.are_deterministic_algorithms_enabled(),
-                torch.is_deterministic_algorithms_warn_only_enabled(),
-            ),
+            deterministic=_deterministic(),
             matmul_precision=torch.get_float32_matmul_precision(),
             num_threads=torch.get_num_threads(),
             cudnn=(
                 torch.backends.cudnn.enabled,
                 torch.backends.cudnn.benchmark,
                 torch.backends.cudnn.deterministic,
+                torch.backends.cudnn.allow_tf32,
             ),
+            silenced=logging.root.manager.disable,
         )
 
     def restore(self) -> None:
         """Puts it in force; a folder that is gone meanwhile is left."""
         import torch
 
-        if Path(self.folder).is_dir():
+        if self.folder and Path(self.folder).is_dir():
             os.chdir(self.folder)
         torch.set_default_dtype(self.default_dtype)
         if torch.get_default_device() != self.default_device:
@@ -80,13 +83,32 @@ class ProcessState:
             torch.set_autocast_enabled(kind, enabled)
             torch.set_autocast_dtype(kind, dtype)
         torch.clear_autocast_cache()
-        deterministic, warn_only = self.deterministic
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        if _deterministic() != self.deterministic:
+            # Only then: the call imports torch's compiler, which takes seconds.
+            deterministic, warn_only = self.deterministic
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.set_float32_matmul_precision(self.matmul_precision)
         if torch.get_num_threads() != self.num_threads:
             torch.set_num_threads(self.num_threads)
         cudnn: Any = torch.backends.cudnn
-        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = self.cudnn
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
+        logging.disable(self.silenced)
+
+
+def _deterministic() -> tuple[bool, bool]:
+    import torch
+
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 (Path.cwd() is the same call)
+    except FileNotFoundError:
+        return ""
 
 
 _KEPT = "_i2vbench_process_state"
@@ -106,9 +128,11 @@ def state_of(adapter: object | None) -> Iterator[None]:
     try:
         yield
     finally:
-        if adapter is not None:
-            adopt(adapter)
-        before.restore()
+        try:
+            if adapter is not None:
+                adopt(adapter)
+        finally:
+            before.restore()
 
 
 def adopt(adapter: object) -> None:

@@ -18,7 +18,11 @@ def echo(text: str = "", *, err: bool = False, newline: bool = True) -> None:
 
 def shown(path: Path) -> str:
     """``path`` as a user would type it: relative where it lies below the current folder."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        # The current folder has been deleted.
+        return os.fspath(path)
     return os.fspath(path.relative_to(here)) if path.is_relative_to(here) else os.fspath(path)
 
 

@@ -25,6 +25,11 @@ from i2vbench.source_code import class_code_sha256
 
 logger = logging.getLogger(__name__)
 
+_STORED_KINDS = "biuf"
+_MAX_ITEM_BYTES = 8
+_MALFORMED = (AttributeError, TypeError, RecursionError)
+"""Of a header that is JSON, but not of the form that safetensors has."""
+
 
 def extractor_fingerprint(extractor: Extractor) -> str:
     """sha256 of all that changes the extractor's arrays."""
@@ -54,6 +59,24 @@ def chosen_arithmetic(extractor: Extractor) -> dict[str, str]:
 
 class DamagedFeaturesError(ValueError):
     """Stored features are not what was stored."""
+
+
+def storable(features: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The arrays as a file holds them: each in one block, in the byte order of this machine.
+
+    Raises:
+        ValueError: one is of a kind that has no place in the file, as texts or objects.
+    """
+    arrays = {}
+    for name, given in features.items():
+        array = np.asarray(given, order="C")
+        if array.dtype.kind not in _STORED_KINDS or array.dtype.itemsize > _MAX_ITEM_BYTES:
+            raise ValueError(
+                f"feature {name!r} is an array of {array.dtype}; accepted are truth values and "
+                "numbers of at most 64 bits"
+            )
+        arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return arrays
 
 
 def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -115,10 +138,15 @@ class FeatureStore:
         return True
 
     def put(self, key: str, features: Features) -> None:
-        """Stores the features of ``key``, with their checksum."""
+        """Stores the features of ``key``, with their checksum.
+
+        Raises:
+            ValueError: see :func:`storable`.
+            OSError: the disk is full, or the folder cannot be written.
+        """
         from safetensors.numpy import save
 
-        arrays = {name: np.ascontiguousarray(array) for name, array in features.items()}
+        arrays = storable(features)
         write_atomic(self._file(key), save(arrays, metadata={"sha256": _checksum(arrays)}))
 
     def get(self, key: str) -> dict[str, NDArray[Any]]:
@@ -141,7 +169,7 @@ class FeatureStore:
         try:
             arrays: dict[str, NDArray[Any]] = load(data)
             stored = _stored_checksum(data)
-        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (SafetensorError, ValueError, LookupError, *_MALFORMED) as error:
             raise DamagedFeaturesError(f"features {path} are damaged") from error
         if stored != _checksum(arrays):
             raise DamagedFeaturesError(f"features {path} are damaged")

@@ -7,13 +7,17 @@ import json
 import logging
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from i2vbench.fingerprint import canonical_json
+
+if sys.platform != "win32":
+    import fcntl
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +48,17 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def errors_naming(path: Path) -> Iterator[None]:
-    """Makes an error of the system within name ``path``: a write to a full disk names no file."""
+    """Makes an error of the system within name ``path``.
+
+    A write to a full disk names no file, one in a folder that cannot be written a temporary one.
+    """
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None or is_temporary(Path(os.fsdecode(error.filename))):
             error.filename = str(path)
+            # Of a rename; None would be shown.
+            del error.filename2
         raise
 
 
@@ -80,6 +89,7 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
+            _wait_for_others(file)
             _drop_torn_line(file)
             file.write(text.encode())
             file.flush()
@@ -91,6 +101,14 @@ def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(map(row_text, rows)).encode()
     if not path.is_file() or path.read_bytes() != text:
         write_atomic(path, text)
+
+
+def _wait_for_others(file: BinaryIO) -> None:
+    """Locks the file until it is closed: what another process is writing is no torn line."""
+    if sys.platform != "win32":
+        # Some network file systems have no locks; there the run's own lock is all there is.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _drop_torn_line(file: BinaryIO) -> None:
@@ -116,7 +134,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     # Not splitlines, which also splits at separators that a text may hold.
     for number, line in enumerate(complete.split(b"\n") if complete else [], start=1):
         try:
-            row = json.loads(line.decode())
+            row = json.loads(line.decode(), parse_constant=_no_number)
         except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
@@ -126,6 +144,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                 "%s, line %d is no row of this file; what it stood for is made again", path, number
             )
     return rows
+
+
+def _no_number(text: str) -> None:
+    """Refuses NaN and Infinity, which no row of ours holds."""
+    raise ValueError(f"{text} is no JSON")
 
 
 def file_sha256(path: Path) -> str:

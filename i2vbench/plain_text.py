@@ -8,12 +8,13 @@ import unicodedata
 
 # C0 and C1 controls, line and paragraph separators, direction overrides and half characters.
 _UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# What a terminal would take for a command, with its argument: CSI, OSC and the other sequences.
+# What a terminal would take for a command, with its argument: CSI, OSC and the other sequences. One
+# whose end is missing loses its beginning only: it must not hide what is printed after it.
 _ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
-    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b."
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)"
+    r"|\x1b[PX^_][^\x1b\n]*\x1b\\|\x1b[ -/]+[0-~]|\x1b."
 )
 
 
@@ -78,9 +79,10 @@ def short_repr(value: object) -> str:
     """
     try:
         text = _CUTTER.repr(value)
-    except (ValueError, RecursionError):
-        # Python refuses to print an integer of more than 4300 digits.
-        text = f"<{type(value).__name__} that is too long to print>"
+    except (ValueError, RecursionError, TypeError, AttributeError, LookupError):
+        # Python refuses to print an integer of more than 4300 digits, and a class of the name of a
+        # built-in one need not be one.
+        text = f"<{type(value).__name__} that cannot be printed>"
     return short_line(text, _MAX_REPR)
 
 

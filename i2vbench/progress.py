@@ -101,6 +101,7 @@ class LineProgress:
         self._patience_s = patience_s
         self._interval_s = interval_s
         self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
         self._stage = ""
         self._done = self._total = self._shown = 0
         self._shown_at = self._started_at = 0.0
@@ -134,13 +135,17 @@ class LineProgress:
             self._show(f"{self._done} of {self._total} clips done in {seconds:.0f} s")
 
     def _name_it(self, what: str) -> None:
-        self._show(f"working on {what} ({self._done} of {self._total} clips done)")
+        with self._lock:
+            # It may have been cancelled after it went off.
+            if self._timer is threading.current_thread():
+                self._show(f"working on {what} ({self._done} of {self._total} clips done)")
 
     def _show(self, text: str) -> None:
         self._shown, self._shown_at = self._done, time.monotonic()
         self._write(f"{self._stage} {self._name}: {text}")
 
     def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None

@@ -41,21 +41,21 @@ def missing_weights(
     Raises:
         UserError: a metric that does not exist.
     """
-    found = []
+    found: dict[tuple[str, str], MissingWeights] = {}
     for name in names:
         for extractor in extractors_of(name, protocol):
             for entry in WEIGHT_FILES.values():
                 if extractor not in entry.loaded_by or (extractor, entry.name) in _OPTIONAL:
                     continue
-                problem = _problem(entry.name, download=download)
-                if problem is not None:
+                # Two extractors of a metric may read one file.
+                if (name, entry.name) not in found and (
+                    problem := _problem(entry.name, download=download)
+                ):
                     reason, is_damaged = problem
-                    found.append(
-                        MissingWeights(
-                            metric=name, weights=entry.name, reason=reason, is_damaged=is_damaged
-                        )
+                    found[name, entry.name] = MissingWeights(
+                        metric=name, weights=entry.name, reason=reason, is_damaged=is_damaged
                     )
-    return found
+    return list(found.values())
 
 
 def _problem(weights: str, *, download: bool) -> tuple[str, bool] | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from i2vbench.clip import Clip
 from i2vbench.device import check_scoring
-from i2vbench.feature_store import FeatureStore, StoredFeatures, writable_folder
+from i2vbench.feature_store import FeatureStore, StoredFeatures, storable, writable_folder
 from i2vbench.files import append_rows, replace_rows, write_atomic
 from i2vbench.generation import Plan
 from i2vbench.metric import ClipMetric, Example, Extractor, Features
@@ -217,7 +217,7 @@ class _Stores:
                     if store.has(key):
                         continue
                     try:
-                        (features,) = extractor.extract([clip], [example.prompt])
+                        (features,) = map(storable, extractor.extract([clip], [example.prompt]))
                     except (Exception, SystemExit) as error:
                         failures[example.sample_id, example.take, name, side] = _reason(error)
                     else:
@@ -376,7 +376,8 @@ class _Walk:
             metric.update([featured])
             metric_run.examples.append(_without_pixels(featured))
         except (Exception, SystemExit) as error:
-            return {**row, "error": _reason(error)}
+            # The row is of this metric; many errors begin with its name all the same.
+            return {**row, "error": _reason(error).removeprefix(f"{metric.name}: ")}
         return row
 
 

@@ -11,11 +11,14 @@ import functools
 import hashlib
 import inspect
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 _MAX_FILES = 2000
 """Of one folder: more is no adapter but a mistaken path."""
+LOADED_SHA256 = "__i2vbench_sha256__"
+"""The name under which a loaded module keeps the hash of the text that was executed."""
 
 
 def code_sha256(file: Path) -> str:
@@ -40,6 +43,10 @@ def class_code_sha256(kind: type) -> str:
     """
     if kind.__module__.partition(".")[0] in {"i2vbench", *sys.stdlib_module_names}:
         return ""
+    # What runs is what was loaded, although its file may have been edited since.
+    loaded = getattr(sys.modules.get(kind.__module__), LOADED_SHA256, "")
+    if loaded:
+        return str(loaded)
     try:
         file = inspect.getsourcefile(kind)
     except (TypeError, OSError):
@@ -55,9 +62,12 @@ def _closure(file: Path, folder: Path) -> dict[Path, bytes]:
         path = waiting.pop()
         if path not in found:
             state = path.stat()
-            found[path], imports = _parsed(path, state.st_size, state.st_mtime_ns)
+            # The time of change and the inode tell an edit that kept size and date.
+            mark = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+            found[path], imports = _parsed(path, mark)
             for level, words in imports:
-                base = folder if not level else path.parents[level - 1]
+                # As many folders up as there are dots, of which the first is the file's own.
+                base = folder if not level else Path(*path.parts[:-level])
                 if base.is_relative_to(folder):
                     waiting += _files_of(base, words)
     return found
@@ -66,13 +76,16 @@ def _closure(file: Path, folder: Path) -> dict[Path, bytes]:
 # The hash of a class is asked for with each of its fingerprints; reading its folder each time would
 # cost more than all the rest.
 @functools.lru_cache(maxsize=4 * _MAX_FILES)
-def _parsed(path: Path, size: int, mtime_ns: int) -> tuple[bytes, list[tuple[int, list[str]]]]:
+def _parsed(path: Path, mark: tuple[int, ...]) -> tuple[bytes, list[tuple[int, list[str]]]]:
     """The hash of a file, and what it imports: relative level and the words between the dots."""
     content = path.read_bytes()
     imports: list[tuple[int, list[str]]] = []
     try:
-        nodes = list(ast.walk(ast.parse(content)))
-    except (SyntaxError, ValueError, RecursionError):
+        with warnings.catch_warnings():
+            # Of its escapes and comparisons; who imports the file is told of them.
+            warnings.simplefilter("ignore")
+            nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         # It will not run either; its own bytes are in the hash.
         nodes = []
     for node in nodes:
@@ -90,5 +103,6 @@ def _files_of(base: Path, words: list[str]) -> Iterator[Path]:
     for word in words:
         place = place / word
         for file in (place.with_name(f"{word}.py"), place / "__init__.py"):
+            # Not resolved: a link to a file elsewhere is a module of this folder.
             if file.is_file():
-                yield file.resolve()
+                yield file

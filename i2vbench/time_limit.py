@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +14,9 @@ from i2vbench.errors import UserError
 
 _AGAIN_S = 1.0
 """Between signals once the limit is over: an adapter may catch the first one."""
+
+_LEAST_S = 1e-3
+"""Zero would be no limit, and an alarm must not come before the block has begun."""
 
 
 class ClipTimeout(BaseException):
@@ -26,7 +31,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
     Raises:
         ClipTimeout: the time is over.
-        UserError: the system has no interval timer, or this is not the main thread.
+        UserError: the system has no interval timer, this is not the main thread, or the limit is
+            no positive number.
     """
     if seconds is None:
         yield
@@ -36,13 +42,29 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     ):
         raise UserError("--timeout-s needs Linux or macOS and the main thread; leave it out")
 
-    def over(_: int, __: FrameType | None) -> None:
-        raise ClipTimeout(f"no clip after {seconds:g} s")
+    if not 0 < seconds < math.inf:
+        raise UserError(f"--timeout-s must be a positive number, got {seconds!r}")
+    is_running = True
 
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
+    def over(_: int, __: FrameType | None) -> None:
+        if is_running:
+            raise ClipTimeout(f"no clip after {seconds:g} s")
+
+    began = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, over)
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
     try:
-        yield
+        try:
+            # That of a block around this one may be over before.
+            first = max(min(seconds, left or seconds), _LEAST_S)
+            signal.setitimer(signal.ITIMER_REAL, first, _AGAIN_S)
+            yield
+        finally:
+            # A signal may be on its way when the timer stops.
+            is_running = False
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if handler is None else handler)
+        if left:
+            remaining = max(left - (time.monotonic() - began), _LEAST_S)
+            signal.setitimer(signal.ITIMER_REAL, remaining, interval)

@@ -4,7 +4,8 @@ import ast
 
 import pytest
 
-from .mutation import ROOT, mirrored_tests, mutants, sites
+from .mutation import ROOT, mirrored_tests, mutants
+from .mutation_sites import sites
 
 
 def changes(source):

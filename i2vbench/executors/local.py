@@ -168,8 +168,10 @@ class _Worker:
         ]
         limit_s = None if self.timeout_s is None else self.timeout_s * len(requests)
         clips: list[Clip] = []
-        with state_of(self.model), time_limit(limit_s):
+        with state_of(self.model), time_limit(limit_s), contextlib.ExitStack() as ends:
             answers = iter(self.model.generate(handed))
+            # What a generator leaves when it is closed (`with torch.no_grad()`) is the adapter's.
+            ends.callback(getattr(answers, "close", lambda: None))
             for request in requests:
                 self.progress.work_on(f"{request.sample.id}, take {request.take}")
                 try:

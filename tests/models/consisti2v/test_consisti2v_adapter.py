@@ -120,9 +120,9 @@ def test_wrong_sampling_files_are_named(checkpoint, content, message):
         ({"num_inference_steps": 1000}, "num_inference_steps=1000; accepted: an integer from 1"),
         (
             {"num_inference_steps": 2.5},
-            "num_inference_steps=2.5 is a number; accepted: a whole",
+            "num_inference_steps=2.5 is a number; accepted: a whole number",
         ),
-        ({"guidance_rescale": 2}, "guidance_rescale=2; accepted: a number from 0 to 1"),
+        ({"guidance_rescale": 2}, r"guidance_rescale=2\.0; accepted: a number from 0 to 1"),
         ({"frameinit_filter": "gauss"}, "did you mean 'gaussian'"),
         ({"noise": "white"}, "accepted: pyoco_mixed, pyoco_progressive, vanilla"),
         ({"frameinit": "yes"}, "frameinit='yes' is text; accepted: true or false"),
