@@ -116,6 +116,10 @@ class Extractor(ABC):
     """What its network can run in; ``bf16`` is asked of those alone that name it."""
     backends: ClassVar[tuple[str, ...]] = ("torch",)
     """What can run its network; ``openvino`` is asked of those alone that name it."""
+    package: ClassVar[str] = ""
+    """A package that only this network needs; empty where those of this project are enough."""
+    install: ClassVar[str] = ""
+    """The command that installs it, and its licence where that binds the user."""
     stores_features: ClassVar[bool] = True
     """False for a network that compares two pictures: a scoring never calls ``extract`` then, and
     the metric calls the extractor itself, which :meth:`Metric.use` gives it."""

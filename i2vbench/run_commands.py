@@ -69,7 +69,7 @@ def run(baselines: bool, **values: Any) -> None:  # noqa: ANN401
     names = asked or list(protocol.metrics_on(plan.suite.name))
     # Before hours of generation, not only beside the scores.
     _announce(adapter, plan, making, protocol.sampling_note(plan.suite, plan.geometry))
-    _check_weights(names, protocol, scoring, dry_run=making.dry_run)
+    _check_readiness(names, protocol, scoring, dry_run=making.dry_run)
     if making.dry_run:
         return
     entrants = [_Entrant(model=adapter, plan=plan)]
@@ -238,27 +238,28 @@ def _announce(adapter: Model, plan: Plan, making: MakingOptions, note: str = "")
         echo(canonical_json({**run_spec(adapter, plan), "view": plan.view()}))
 
 
-def _check_weights(
+def _check_readiness(
     names: Sequence[str], protocol: Protocol, scoring: ScoringOptions, *, dry_run: bool
 ) -> None:
-    """Says which metrics lack their weights, and stops where some are absent, unless allowed.
+    """Says which metrics cannot run, and stops where something is absent, unless allowed.
 
     A damaged file does not stop the run: it is named now, and its column says so.
     """
-    from i2vbench.readiness import missing_weights
+    from i2vbench.readiness import unready_metrics
 
-    unusable = missing_weights(names, protocol, download=not dry_run)
-    for each in unusable:
+    unready = unready_metrics(names, protocol, download=not dry_run)
+    for each in unready:
         echo(f"  {each.metric} cannot run: {each.reason}", err=True)
-    missing = [each for each in unusable if not each.is_damaged]
-    if missing and not scoring.allow_missing_metrics:
-        weights = " ".join(dict.fromkeys(each.weights for each in missing))
-        metrics = len({each.metric for each in missing})
-        raise UserError(
-            f"protocol {protocol.name}: {metrics} of its {len(names)} metrics lack their weights; "
-            f"get them with `i2vbench weights fetch {weights}`, choose others with --metrics, or "
-            "leave their columns empty with --allow-missing-metrics"
-        )
+    absent = [each for each in unready if not each.is_damaged]
+    if not absent or scoring.allow_missing_metrics:
+        return
+    weights = " ".join(dict.fromkeys(each.weights for each in absent if each.weights))
+    fetch = f"get the weights with `i2vbench weights fetch {weights}`, " if weights else ""
+    metrics = len({each.metric for each in absent})
+    raise UserError(
+        f"protocol {protocol.name}: {metrics} of its {len(names)} metrics cannot run here; {fetch}"
+        "choose others with --metrics, or leave their columns empty with --allow-missing-metrics"
+    )
 
 
 def _baselines(model: str, plan: Plan, batch_size: int) -> list[_Entrant]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from i2vbench import readiness
 from i2vbench.errors import UserError
 from i2vbench.protocol import load_protocol
-from i2vbench.readiness import MissingWeights, missing_weights
+from i2vbench.readiness import Unready, unready_metrics
 from i2vbench.weight_files import WEIGHT_FILES
 
 NAME = "i3d-tats"
@@ -26,9 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def missing(download: bool, protocol: str = "cd-fvd", *names: str) -> list[MissingWeights]:
+def missing(download: bool, protocol: str = "cd-fvd", *names: str) -> list[Unready]:
     chosen = load_protocol(protocol)
-    return missing_weights(names or chosen.metrics, chosen, download=download)
+    return unready_metrics(names or chosen.metrics, chosen, download=download)
 
 
 @pytest.mark.parametrize("download", [False, True])
@@ -62,6 +63,23 @@ def test_a_sound_file_is_ready(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(WEIGHT_FILES, NAME, replace(entry, sha256=digest, size=len(content)))
     (folder / entry.file).write_bytes(content)
     assert missing(True) == []
+
+
+def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "find_spec", lambda name: None)
+    (found,) = missing(True, "vbench-i2v", "imaging_quality")
+    assert (found.weights, found.is_damaged) == ("", False)
+    assert "needs the package pyiqa: pip install 'i2vbench[pyiqa]'" in found.reason
+
+
+def test_without_its_reader_no_metric_of_a_protocol_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "decord", None)
+    names = ("temporal_flickering", "motion_smoothness")
+    found = missing(True, "vbench-i2v", *names)
+    assert [each.metric for each in found] == list(names)
+    assert all("the reader 'decord' is not installed" in each.reason for each in found)
 
 
 def test_only_looking_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,9 +33,6 @@ GRID_SIZE = 10
 """vbench2_beta_i2v/camera_motion.py, commit 45e79ec."""
 MIN_FRAMES = 5
 """Of half a window or less the package tracks nothing and answers zeros."""
-INSTALL = (
-    "pip install git+https://github.com/facebookresearch/co-tracker@82e02e8 (its licence: CC BY-NC)"
-)
 
 
 class CoTrackerExtractor(Extractor):
@@ -47,6 +44,11 @@ class CoTrackerExtractor(Extractor):
 
     name = "cotracker"
     version = "1"
+    package = "cotracker"
+    install = (
+        "pip install git+https://github.com/facebookresearch/co-tracker@82e02e8 (its licence: CC "
+        "BY-NC)"
+    )
 
     def __init__(self, *, device: str = "cpu") -> None:
         """Loads the network onto ``device``.
@@ -101,7 +103,7 @@ def load_cotracker() -> tuple[nn.Module, str]:
         MissingWeightsError: the file is not here, or its tensors are not CoTracker2's.
     """
     # The package first: where it is missing there is nothing to download for.
-    module = optional_module("cotracker.predictor", extractor=CoTrackerExtractor.name, how=INSTALL)
+    module = optional_module("cotracker.predictor", CoTrackerExtractor)
     path = resolve(WEIGHTS)
     # Drawing weights that are replaced at once must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
@@ -111,7 +113,8 @@ def load_cotracker() -> tuple[nn.Module, str]:
             )
         except TypeError as error:
             raise MissingPackageError(
-                f"extractor 'cotracker' needs another release of cotracker ({error}): {INSTALL}"
+                f"extractor 'cotracker' needs another release of cotracker ({error}): "
+                f"{CoTrackerExtractor.install}"
             ) from error
     sha256 = digest(path)
     # The package itself takes what lies under "model" where there is such a key.

@@ -42,6 +42,8 @@ class MUSIQExtractor(Extractor):
 
     name = "musiq"
     version = "1"
+    package = "pyiqa"
+    install = "pip install 'i2vbench[pyiqa]' (its licence: PolyForm Noncommercial)"
 
     def __init__(self, *, device: str = "cpu") -> None:
         """Loads the network onto ``device``.
@@ -105,11 +107,7 @@ def load_musiq() -> tuple[nn.Module, str]:
         MissingWeightsError: the file is not here, or its tensors are not this network's.
     """
     # The package first: where it is missing there is nothing to download for.
-    module = optional_module(
-        "pyiqa.archs.musiq_arch",
-        extractor=MUSIQExtractor.name,
-        how="pip install 'i2vbench[pyiqa]' (its licence: PolyForm Noncommercial)",
-    )
+    module = optional_module("pyiqa.archs.musiq_arch", MUSIQExtractor)
     path = resolve(WEIGHTS)
     # Drawing weights that are replaced at once must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
