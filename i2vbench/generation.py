@@ -310,17 +310,23 @@ def carry_out(
 
     run = open_run(model, plan, output_dir)
     with run.lock():
+        before = _made_clips(run)
         make_clips(model, plan, run, progress or SilentProgress(), options or GenerationOptions())
         run.tidy_takes([sample.id for sample in plan.suite])
         card = model.card
+        # The scores of before stay in force where view and clips are the same.
+        is_scored = run.view == plan.view() and _made_clips(run) == before
         run.set_status(
-            # A view that lacks nothing leaves the scores of before in force.
-            run.status if run.status == "scored" and run.view == plan.view() else "generated",
+            run.status if run.status == "scored" and is_scored else "generated",
             suite_source=plan.suite.source,
             view=plan.view(),
             card={"num_parameters": card.num_parameters, "notes": list(card.notes)},
         )
     return run
+
+
+def _made_clips(run: RunDir) -> dict[tuple[str, int], tuple[str, str]]:
+    return {key: (take.status, take.sha256) for key, take in run.takes().items()}
 
 
 def takes_in_order(run: RunDir, plan: Plan) -> list[Take]:

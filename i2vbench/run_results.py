@@ -15,6 +15,7 @@ from i2vbench.generation import Plan, takes_in_order
 from i2vbench.metric_runs import metric_identity
 from i2vbench.model import Card
 from i2vbench.protocol import Protocol, load_protocol
+from i2vbench.registry import PROTOCOLS
 from i2vbench.results import Results, Score, load_results
 from i2vbench.rundir import RunDir
 from i2vbench.scored_clips import ClipRecords
@@ -177,11 +178,12 @@ def _still_holds(score: Score, view: ScoredView) -> bool:
         return score.protocol != view.protocol_name and score.clips_sha256 == view.clips_sha256
     if score.protocol == view.protocol_name:
         return view.holds(score)
-    try:
-        other = load_protocol(score.protocol.rpartition(" ")[0])
-    except UserError:
-        return False
-    return dataclasses.replace(view, protocol=other).holds(score)
+    name = score.protocol.rpartition(" ")[0]
+    # A results.json is data: a file that it names is not opened.
+    if any(entry.name == name for entry in PROTOCOLS.entries()):
+        return dataclasses.replace(view, protocol=load_protocol(name)).holds(score)
+    # Of a user's own protocol, whose file is not known here; its own scoring looks closer.
+    return score.clips_sha256 == view.clips_sha256
 
 
 def _code_of(score: Score, protocol: Protocol) -> str:
