@@ -90,13 +90,9 @@ def unscored(run: RunDir, view: ScoredView, names: Sequence[str]) -> list[str]:
 
     A metric that could not run counts as lacking once weights or packages have come.
     """
-    try:
-        results = load_results(run.path)
-    except UserError:
-        return list(names)
     known = {
         score.source
-        for score in results.scores
+        for score in _earlier(run, names_damage=False)
         if score.protocol == view.protocol_name
         and score.arithmetic == view.arithmetic
         and view.holds(score)
@@ -153,14 +149,17 @@ def _totals(view: ScoredView, scores: Sequence[Score]) -> list[Score]:
     ]
 
 
-def _earlier(run: RunDir) -> Sequence[Score]:
-    if not run.results_file.is_file():
-        return ()
-    try:
-        return load_results(run.path).scores
-    except UserError as error:
-        logger.warning("%s; it is written again", error)
-        return ()
+def _earlier(run: RunDir, *, names_damage: bool = True) -> Sequence[Score]:
+    """The scores of ``results.json``; none where it is missing or damaged."""
+    problem = run.check_results()
+    if not problem and run.results_file.is_file():
+        try:
+            return load_results(run.path).scores
+        except UserError as error:
+            problem = str(error)
+    if problem and names_damage:
+        logger.warning("%s; it is written again", problem)
+    return ()
 
 
 def _replaced(old: Score, new: Sequence[Score]) -> bool:

@@ -9,6 +9,7 @@ second process out.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import logging
 import platform
@@ -40,7 +41,17 @@ SCHEMA_VERSION = 2
 EXISTING = "existing videos"
 """The version on the card of a model whose videos were made elsewhere."""
 _OLDER_SCHEMAS = (1,)
-_RUN_FILES = frozenset({".lock", "videos", "features", "scores", "results.json"})
+_RUN_FILES = (
+    ".lock",
+    "videos",
+    "features",
+    "scores",
+    "takes.*.jsonl",
+    "clips.jsonl",
+    "results.json",
+    "board.*",
+    "profile.json",
+)
 _TAKE_TEXTS = ("id", "status", "file", "sha256", "made_from", "error", "traceback")
 _MAX_TAKES = 10**6
 """Of a sample; a row with a larger number is not ours."""
@@ -108,6 +119,7 @@ class _Record:
     card: Annotated[Mapping[str, Any] | None, _CARD] = None
     suite_source: str = ""
     board_key: str = ""
+    results_sha256: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +189,8 @@ class RunDir:
                 return run
         elif path.exists() and not (path.is_dir() and _is_ours(path)):
             raise UserError(f"{path} exists and is no run directory; choose another --output-dir")
+        elif any(path.glob("takes.*.jsonl")):
+            logger.warning("%s is missing; it is written again", path / "run.json")
         record = {
             "schema_version": SCHEMA_VERSION,
             "status": "started",
@@ -315,14 +329,8 @@ class RunDir:
         """All takes that were recorded, a later row of the same take over an earlier one."""
         found: dict[tuple[str, int], Take] = {}
         for file in sorted(self.path.glob("takes.*.jsonl")):
-            for row in read_rows(file):
-                take = _take_of(row)
-                if take is None:
-                    logger.warning(
-                        "%s: %s is no row of a take; it is made again", file, short_repr(row)
-                    )
-                else:
-                    found[take.key] = take
+            state = file.stat()
+            found |= _takes_in(file, state.st_ino, state.st_size, state.st_mtime_ns)
         return found
 
     def add_takes(self, takes: Sequence[Take], worker: int = 0) -> None:
@@ -376,6 +384,31 @@ class RunDir:
         """The scores of the whole run."""
         return self.path / "results.json"
 
+    def write_results(self, text: str) -> None:
+        """Replaces ``results.json`` and records its hash; the run is scored then.
+
+        A process that dies in between leaves the old file or the new one, and both hashes.
+        """
+        new = hashlib.sha256(text.encode()).hexdigest()
+        known = self._record.get("results_sha256", [])
+        if new not in known:
+            self.set_status(self.status, results_sha256=[*known, new])
+        if not self.results_file.is_file() or file_sha256(self.results_file) != new:
+            write_atomic(self.results_file, text)
+        self.set_status("scored", results_sha256=[new])
+
+    def check_results(self) -> str:
+        """Why ``results.json`` cannot be believed, in one line; empty where it can or is absent."""
+        known = self._record.get("results_sha256", [])
+        try:
+            if not known or file_sha256(self.results_file) in known:
+                return ""
+        except FileNotFoundError:
+            return f"{self.results_file} is missing" if self.status == "scored" else ""
+        except OSError as error:
+            return f"{self.results_file} cannot be read ({error.strerror})"
+        return f"{self.results_file} is not the file that was recorded"
+
 
 # Hashed once a process while it stays as it is: generation checks a video, then scoring does.
 @functools.lru_cache(maxsize=1 << 16)
@@ -386,9 +419,23 @@ def _hash_of(path: Path, size: int, mtime_ns: int) -> str:
 def _is_ours(folder: Path) -> bool:
     """Whether a folder without run.json is a run that a killed command had begun."""
     return all(
-        is_temporary(path) or path.name in _RUN_FILES or path.match("takes.*.jsonl")
+        is_temporary(path) or any(path.match(name) for name in _RUN_FILES)
         for path in folder.iterdir()
     )
+
+
+# Read once while it stays as it is: each batch asks for it, and damage is named once. Whoever asks
+# gets a copy.
+@functools.lru_cache(maxsize=64)
+def _takes_in(file: Path, inode: int, size: int, mtime_ns: int) -> dict[tuple[str, int], Take]:
+    found: dict[tuple[str, int], Take] = {}
+    for row in read_rows(file):
+        take = _take_of(row)
+        if take is None:
+            logger.warning("%s: %s is no row of a take; it is made again", file, short_repr(row))
+        else:
+            found[take.key] = take
+    return found
 
 
 def _take_of(row: Mapping[str, Any]) -> Take | None:

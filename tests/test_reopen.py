@@ -36,6 +36,12 @@ def edit(file: Path, change) -> None:
     file.write_text(json.dumps(record))
 
 
+def edit_results(run: Path, change) -> None:
+    edit(run / "results.json", change)
+    hashes = [file_sha256(run / "results.json")]
+    edit(run / "run.json", lambda record: record.update(results_sha256=hashes))
+
+
 def command(*arguments: object):
     return CliRunner().invoke(cli, [str(each) for each in arguments])
 
@@ -72,7 +78,7 @@ def test_nothing_that_a_run_names_is_executed(form, run, evil, pictures, tmp_pat
         record["scores"] = [plain, as_metric, as_protocol, both, as_class]
 
     edit(run / "run.json", in_run)
-    edit(run / "results.json", in_results)
+    edit_results(run, in_results)
     assert len(load_results(run).scores) == 5
     outputs = [
         command("show", run),
@@ -104,7 +110,7 @@ def test_a_protocol_file_that_results_name_is_not_opened(run, evil, tmp_path):
         record["scores"] += [plain | {"protocol": f"{name} 1"} for name in names]
         record["scores"].append(plain | {"protocol": f"{protocol} 2", "source": f"{evil}:Thing"})
 
-    edit(run / "results.json", in_results)
+    edit_results(run, in_results)
     assert len(load_results(run).scores) == 4
     assert command("score", run, "--metrics", FLICKER).exit_code == 0
     assert not (tmp_path / "ran").exists()
