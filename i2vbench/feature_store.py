@@ -116,10 +116,19 @@ class FeatureStore:
 
     def put(self, key: str, features: Features) -> None:
         """Stores the features of ``key``, with their checksum."""
+        self.put_packed(key, self.packed(features))
+
+    @staticmethod
+    def packed(features: Features) -> bytes:
+        """The features as a file, with their checksum; raises where they are no named arrays."""
         from safetensors.numpy import save
 
         arrays = {name: np.ascontiguousarray(array) for name, array in features.items()}
-        write_atomic(self._file(key), save(arrays, metadata={"sha256": _checksum(arrays)}))
+        return bytes(save(arrays, metadata={"sha256": _checksum(arrays)}))
+
+    def put_packed(self, key: str, content: bytes) -> None:
+        """Stores what :meth:`packed` gave."""
+        write_atomic(self._file(key), content)
 
     def get(self, key: str) -> dict[str, NDArray[Any]]:
         """Reads the features of ``key``.

@@ -214,10 +214,11 @@ class _Stores:
                         continue
                     try:
                         (features,) = extractor.extract([clip], [example.prompt])
+                        packed = store.packed(features)
                     except (Exception, SystemExit) as error:
                         failures[example.sample_id, example.take, name, side] = _reason(error)
                     else:
-                        store.put(key, features)
+                        store.put_packed(key, packed)
         return failures
 
     def with_features(self, example: Example, metric_run: MetricRun) -> Example:
