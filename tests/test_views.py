@@ -252,13 +252,13 @@ def metric(tmp_path):
 def test_scores_are_added_and_an_edited_metric_is_computed_again(metric, pictures, tmp_path):
     _, run = asked_of(pictures, tmp_path / "runs", limit=3)
     name = f"{metric}:Level"
-    (alone,) = score(run, metrics=[name]).scores
+    (first,) = score(run, metrics=[name]).scores
     names = [s.metric for s in score(run, metrics=[FLICKER]).scores]
     assert sorted(names) == ["level", FLICKER]
     metric.write_text(METRIC.replace("* 1", "* 2"))
     both = {s.metric: s for s in score(run, metrics=[name]).scores}
-    assert both["level"].value == pytest.approx(2 * alone.value)
-    assert both["level"].fingerprint != alone.fingerprint
+    assert both["level"].value == pytest.approx(2 * first.value)
+    assert both["level"].fingerprint != first.fingerprint
     # An edited file whose number nobody asks for is not shown beside new ones.
     metric.write_text(METRIC.replace("* 1", "* 3"))
     assert [s.metric for s in score(run, metrics=[FLICKER]).scores] == [FLICKER]
