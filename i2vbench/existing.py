@@ -11,14 +11,11 @@ from i2vbench.files import file_sha256
 from i2vbench.fingerprint import fingerprint
 from i2vbench.generation import Plan, file_name, plan_run
 from i2vbench.model import Card
-from i2vbench.rundir import RunDir, Take
+from i2vbench.rundir import EXISTING, RunDir, Take
 from i2vbench.sample import Suite
 from i2vbench.suites.manifest import videos_of
 from i2vbench.suites.video_names import takes_of_suite
 from i2vbench.video_io import read_video
-
-EXISTING = "existing videos"
-"""The version on the card of a model whose videos were made elsewhere."""
 
 Videos = Mapping[str, list[Path]]
 """Sample id -> its videos, take 0 first; samples may differ in how many they have."""

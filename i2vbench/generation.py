@@ -214,12 +214,24 @@ def file_name(name: str) -> str:
 
 
 def missing_clips(
-    run: RunDir, plan: Plan, *, reads_reference: bool = False, redo: bool = False
+    run: RunDir,
+    plan: Plan,
+    *,
+    reads_reference: bool = False,
+    redo: bool = False,
+    names_damage: bool = True,
 ) -> list[tuple[tuple[Request, ...], dict[Request, str]]]:
     """The clips that the run lacks, batch by batch, each with its :func:`clip_key`.
 
     A clip is missing where it was never made, failed, was made from something else, or its file is
-    not the one that was recorded (which is said). A picture that cannot be read has an empty key.
+    not the one that was recorded. A picture that cannot be read has an empty key.
+
+    Args:
+        run: what is there.
+        plan: what is wanted.
+        reads_reference: whether the model is shown the real clip.
+        redo: whether all clips count as missing.
+        names_damage: whether damaged files are told of; not where it is only asked what is missing.
     """
     takes = run.takes()
     missing = []
@@ -228,8 +240,14 @@ def missing_clips(
         for request in batch:
             key = _key_or_nothing(run, request, reads_reference)
             take = takes.get((request.sample.id, request.take))
-            if redo or take is None or not _is_made(run, take, key):
+            if redo or take is None or not _is_made(take, key):
                 keys[request] = key
+                continue
+            problem = run.check(take) if take.status == "ok" else ""
+            if problem:
+                keys[request] = key
+                if names_damage:
+                    logger.warning("%s; it is made again", problem)
         if keys:
             missing.append((tuple(keys), keys))
     return missing
@@ -242,15 +260,9 @@ def _key_or_nothing(run: RunDir, request: Request, reads_reference: bool) -> str
         return ""
 
 
-def _is_made(run: RunDir, take: Take, key: str) -> bool:
-    if not key or take.made_from != key or take.status == "failed":
-        return False
-    if take.status == "skipped":
-        return True
-    problem = run.check(take)
-    if problem:
-        logger.warning("%s; it is made again", problem)
-    return not problem
+def _is_made(take: Take, key: str) -> bool:
+    """Whether the row is of a clip that was made from all that ``key`` stands for."""
+    return bool(key) and take.made_from == key and take.status != "failed"
 
 
 def generate(
@@ -314,18 +326,27 @@ def carry_out(
     from i2vbench.executors.local import make_clips
 
     run = open_run(model, plan, output_dir)
+    order = [sample.id for sample in plan.suite]
     with run.lock():
+        # Damaged rows go at once, so that they are named only once.
+        run.tidy_takes(order)
+        before = _made_clips(run)
         make_clips(model, plan, run, progress or SilentProgress(), options or GenerationOptions())
-        run.tidy_takes([sample.id for sample in plan.suite])
+        run.tidy_takes(order)
         card = model.card
+        # The scores of before stay in force where view and clips are the same.
+        is_scored = run.view == plan.view() and _made_clips(run) == before
         run.set_status(
-            # A view that lacks nothing leaves the scores of before in force.
-            run.status if run.status == "scored" and run.view == plan.view() else "generated",
+            run.status if run.status == "scored" and is_scored else "generated",
             suite_source=plan.suite.source,
             view=plan.view(),
             card={"num_parameters": card.num_parameters, "notes": list(card.notes)},
         )
     return run
+
+
+def _made_clips(run: RunDir) -> dict[tuple[str, int], tuple[str, str]]:
+    return {key: (take.status, take.sha256) for key, take in run.takes().items()}
 
 
 def takes_in_order(run: RunDir, plan: Plan) -> list[Take]:

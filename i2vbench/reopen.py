@@ -9,11 +9,10 @@ from pathlib import Path
 
 from i2vbench.clip import Geometry
 from i2vbench.errors import DamagedRunError, UnreadableClipError, UserError
-from i2vbench.existing import EXISTING
 from i2vbench.generation import Plan, card_of_run, plan_run
 from i2vbench.model import Card
 from i2vbench.plain_text import error_line, one_line, short_repr
-from i2vbench.rundir import RunDir
+from i2vbench.rundir import EXISTING, RunDir
 from i2vbench.sample import Suite
 from i2vbench.suites import load_suite
 from i2vbench.suites.importer import split_source
@@ -46,14 +45,8 @@ def reopen_run(path: Path, suite: Suite | str | None = None) -> tuple[RunDir, Pl
         ) from error
 
 
-def is_existing(run: RunDir) -> bool:
-    """Whether the run's videos were made elsewhere."""
-    model = run.spec.get("model")
-    return isinstance(model, dict) and model.get("version") == EXISTING
-
-
 def _card(run: RunDir) -> Card:
-    if not is_existing(run):
+    if not run.is_existing:
         return card_of_run(run)
     name = run.spec["model"]["name"] or run.card.get("name") or run.path.name.rpartition("-")[0]
     return Card(name=str(name), version=EXISTING, weights=str(run.spec["model"]["weights"]))
@@ -68,7 +61,7 @@ def _plan(run: RunDir, suite: Suite) -> Plan:
             f"({suite.content_sha256[:8]} now, {one_line(then)[:8]} then); repeat the command that "
             "made it: it makes only what has changed"
         )
-    if is_existing(run):
+    if run.is_existing:
         counts: dict[str, int] = {sample.id: 1 for sample in suite}
         for sample_id, take in run.takes():
             if sample_id in counts:
@@ -86,7 +79,7 @@ def _plan(run: RunDir, suite: Suite) -> Plan:
 
 def _first_geometry(run: RunDir) -> Geometry:
     for take in run.takes().values():
-        if take.status == "ok":
+        if take.status == "ok" and not run.check(take):
             try:
                 return read_video(run.resolve(take)).geometry
             except (UnreadableClipError, OSError):
@@ -104,7 +97,7 @@ def _load(run: RunDir, source: str | None) -> Suite:
             "you trust it"
         )
     name = run.spec.get("suite", {}).get("name", "")
-    if is_existing(run) and is_made_of_videos(str(name)):
+    if run.is_existing and is_made_of_videos(str(name)):
         return videos_of(Path(place))[0]
     return load_suite(place, _options_of(run.suite_source, place))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from i2vbench.protocol import Protocol
     from i2vbench.results import Results
     from i2vbench.rundir import RunDir
+
+logger = logging.getLogger(__name__)
 
 _BASELINES = ("static", "reference")
 _BOARDS = ("board.txt", "board.md", "board.csv", "board.html")
@@ -77,8 +80,10 @@ def run(baselines: bool, **values: Any) -> None:  # noqa: ANN401
         entrants += _baselines(making.model, plan, making.batch_size)
     directory = open_run(adapter, plan, output_dir)
     table: list[RunDir] = []
-    if not making.redo and all(e.is_done(output_dir, protocol, names, scoring) for e in entrants):
-        echo(f"All is done: {shown(directory.path)}")
+    is_done = not making.redo and all(
+        each.is_done(output_dir, protocol, names, scoring) for each in entrants
+    )
+    if is_done:
         table = [open_run(e.model, e.plan, output_dir) for e in entrants]
     else:
         for number, entrant in enumerate(entrants):
@@ -90,7 +95,9 @@ def run(baselines: bool, **values: Any) -> None:  # noqa: ANN401
             table.append(its_run)
     # Its record as generation and scoring left it, not as it was opened.
     directory = table[0]
-    board = _draw(table, directory)
+    board, is_new = _draw(table, directory)
+    if is_done and not is_new:
+        echo(f"All is done: {shown(directory.path)}")
     if not common.quiet:
         echo()
         echo(board, newline=False)
@@ -162,7 +169,7 @@ def score(
             loaded = load_suite(suite)
         directory, plan, card = open_existing(target, common.output_dir, name, loaded)
     results = _score(directory, plan, card, scoring, common)
-    board = _draw([directory], directory)
+    board, _ = _draw([directory], directory)
     if not common.quiet:
         echo()
         echo(board, newline=False)
@@ -192,7 +199,7 @@ class _Entrant:
         view = ScoredView.of(run, self.plan, protocol, arithmetic)
         reads_reference = "reference" in self.model.modes
         return not unscored(run, view, names) and not missing_clips(
-            run, self.plan, reads_reference=reads_reference
+            run, self.plan, reads_reference=reads_reference, names_damage=False
         )
 
 
@@ -326,21 +333,44 @@ def _score(
     )
 
 
-def _draw(table: Sequence[RunDir], directory: RunDir) -> str:
-    """The board of the runs; its files are written where they are not of these results."""
+def _draw(table: Sequence[RunDir], directory: RunDir) -> tuple[str, bool]:
+    """The board of the runs, and whether its files were not there and had to be written."""
     from i2vbench.results import load_results
 
-    digests = "".join(file_sha256(run.results_file) for run in table)
-    key = hashlib.sha256(digests.encode()).hexdigest()
-    text = directory.path / _BOARDS[0]
-    if directory.board_key == key and all((directory.path / name).is_file() for name in _BOARDS):
-        return text.read_text(encoding="utf-8")
+    if _is_drawn(table, directory):
+        return (directory.path / _BOARDS[0]).read_text(encoding="utf-8"), False
     # The core knows the boards only by name.
     render_all = importlib.import_module("i2vbench.leaderboards.commands").render_all
     board: str = render_all([load_results(run.path) for run in table], directory.path)
     with directory.lock():
+        key = f"{_hash_of_results(table)} {_hash_of_boards(directory)}"
         directory.set_status(directory.status, board_key=key)
-    return board
+    return board, True
+
+
+def _is_drawn(table: Sequence[RunDir], directory: RunDir) -> bool:
+    """Whether the boards are those that were drawn of these results; damaged ones are named."""
+    of_results, _, of_boards = directory.board_key.partition(" ")
+    if of_results != _hash_of_results(table):
+        return False
+    if of_boards != _hash_of_boards(directory):
+        boards = f"{directory.path}/{_BOARDS[0].partition('.')[0]}.*"
+        logger.warning("%s: a board is missing or not as it was drawn; it is drawn again", boards)
+        return False
+    return True
+
+
+def _hash_of_results(table: Sequence[RunDir]) -> str:
+    digests = "".join(file_sha256(run.results_file) for run in table)
+    return hashlib.sha256(digests.encode()).hexdigest()
+
+
+def _hash_of_boards(directory: RunDir) -> str:
+    """Of all boards together; empty where one is missing."""
+    files = [directory.path / name for name in _BOARDS]
+    if not all(file.is_file() for file in files):
+        return ""
+    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 
 
 def _leave(directory: RunDir, plan: Plan, common: CommonOptions, names: Sequence[str] = ()) -> None:

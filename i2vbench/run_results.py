@@ -15,6 +15,7 @@ from i2vbench.generation import Plan, takes_in_order
 from i2vbench.metric_runs import metric_identity
 from i2vbench.model import Card
 from i2vbench.protocol import Protocol, load_protocol
+from i2vbench.registry import PROTOCOLS
 from i2vbench.results import Results, Score, load_results
 from i2vbench.rundir import RunDir
 from i2vbench.scored_clips import ClipRecords
@@ -89,13 +90,9 @@ def unscored(run: RunDir, view: ScoredView, names: Sequence[str]) -> list[str]:
 
     A metric that could not run counts as lacking once weights or packages have come.
     """
-    try:
-        results = load_results(run.path)
-    except UserError:
-        return list(names)
     known = {
         score.source
-        for score in results.scores
+        for score in _earlier(run, names_damage=False)
         if score.protocol == view.protocol_name
         and score.arithmetic == view.arithmetic
         and view.holds(score)
@@ -152,14 +149,17 @@ def _totals(view: ScoredView, scores: Sequence[Score]) -> list[Score]:
     ]
 
 
-def _earlier(run: RunDir) -> Sequence[Score]:
-    if not run.results_file.is_file():
-        return ()
-    try:
-        return load_results(run.path).scores
-    except UserError as error:
-        logger.warning("%s; it is written again", error)
-        return ()
+def _earlier(run: RunDir, *, names_damage: bool = True) -> Sequence[Score]:
+    """The scores of ``results.json``; none where it is missing or damaged."""
+    problem = run.check_results()
+    if not problem and run.results_file.is_file():
+        try:
+            return load_results(run.path).scores
+        except UserError as error:
+            problem = str(error)
+    if problem and names_damage:
+        logger.warning("%s; it is written again", problem)
+    return ()
 
 
 def _replaced(old: Score, new: Sequence[Score]) -> bool:
@@ -177,11 +177,12 @@ def _still_holds(score: Score, view: ScoredView) -> bool:
         return score.protocol != view.protocol_name and score.clips_sha256 == view.clips_sha256
     if score.protocol == view.protocol_name:
         return view.holds(score)
-    try:
-        other = load_protocol(score.protocol.rpartition(" ")[0])
-    except UserError:
-        return False
-    return dataclasses.replace(view, protocol=other).holds(score)
+    name = score.protocol.rpartition(" ")[0]
+    # A results.json is data: a file that it names is not opened.
+    if any(entry.name == name for entry in PROTOCOLS.entries()):
+        return dataclasses.replace(view, protocol=load_protocol(name)).holds(score)
+    # Of a user's own protocol, whose file is not known here; its own scoring looks closer.
+    return score.clips_sha256 == view.clips_sha256
 
 
 def _code_of(score: Score, protocol: Protocol) -> str:

@@ -9,6 +9,7 @@ second process out.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import logging
 import platform
@@ -18,8 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from i2vbench.checked_json import AtLeast, FieldError, Keys, OneOf, build, read_json
 from i2vbench.errors import DamagedRunError, SpecMismatchError, UserError
 from i2vbench.files import (
     append_rows,
@@ -31,26 +33,93 @@ from i2vbench.files import (
     write_atomic,
 )
 from i2vbench.fingerprint import canonical_json, differing_fields, fingerprint
-from i2vbench.plain_text import error_line, short_repr
+from i2vbench.plain_text import short_line, short_repr
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
+EXISTING = "existing videos"
+"""The version on the card of a model whose videos were made elsewhere."""
 _OLDER_SCHEMAS = (1,)
-_FIELDS = {
-    # name: (type, whether every run has it)
-    "status": (str, True),
-    "fingerprint": (str, True),
-    "spec": (dict, True),
-    "environment": (dict, True),
-    "view": (dict, False),
-    "card": (dict, False),
-    "suite_source": (str, False),
-    "board_key": (str, False),
-}
-_RUN_FILES = frozenset({".lock", "videos", "features", "scores", "results.json"})
+_RUN_FILES = (
+    ".lock",
+    "videos",
+    "features",
+    "scores",
+    "takes.*.jsonl",
+    "clips.jsonl",
+    "results.json",
+    "board.*",
+    "profile.json",
+)
 _TAKE_TEXTS = ("id", "status", "file", "sha256", "made_from", "error", "traceback")
+_MAX_TAKES = 10**6
+"""Of a sample; a row with a larger number is not ours."""
 _PACKAGES = ("i2vbench", "torch", "torchvision", "diffusers", "transformers", "timm", "lpips", "av")
+
+
+_Count = Annotated[int, AtLeast(1)]
+_SPEC = Keys(
+    required={
+        "suite": Annotated[Mapping[str, Any], Keys(required={"name": str})],
+        "model": Annotated[
+            Mapping[str, Any],
+            Keys(
+                required={
+                    "name": str,
+                    "version": str,
+                    "weights": str,
+                    "options": Mapping[str, Any],
+                },
+                optional={"asked": Mapping[str, Any], "code_sha256": str},
+            ),
+        ],
+        "seed": int,
+    },
+    optional={
+        "geometry": Annotated[
+            Mapping[str, Any],
+            Keys(required={"num_frames": _Count, "height": _Count, "width": _Count, "fps": float}),
+        ],
+        "dtype": str,
+    },
+)
+_VIEW = Keys(
+    required={
+        "suite": Annotated[
+            Mapping[str, Any],
+            Keys(
+                required={
+                    "name": str,
+                    "version": str,
+                    "content_sha256": str,
+                    "num_samples": _Count,
+                    "limit": _Count | None,
+                },
+                optional={"samples": list[str] | None},
+            ),
+        ],
+        "num_takes": _Count,
+    }
+)
+_CARD = Keys(required={}, optional={"name": str, "num_parameters": int, "notes": list[str]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What ``run.json`` holds; a run of somebody else may hold anything."""
+
+    schema_version: int
+    status: Annotated[str, OneOf(("started", "generated", "scored"))]
+    fingerprint: str
+    spec: Annotated[Mapping[str, Any], _SPEC]
+    environment: Mapping[str, Any]
+    view: Annotated[Mapping[str, Any] | None, _VIEW] = None
+    """From here on: once generation has ended."""
+    card: Annotated[Mapping[str, Any] | None, _CARD] = None
+    suite_source: str = ""
+    board_key: str = ""
+    results_sha256: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +189,8 @@ class RunDir:
                 return run
         elif path.exists() and not (path.is_dir() and _is_ours(path)):
             raise UserError(f"{path} exists and is no run directory; choose another --output-dir")
+        elif any(path.glob("takes.*.jsonl")):
+            logger.warning("%s is missing; it is written again", path / "run.json")
         record = {
             "schema_version": SCHEMA_VERSION,
             "status": "started",
@@ -144,9 +215,11 @@ class RunDir:
         if not file.is_file():
             raise UserError(f"{path} is no run directory: it has no run.json")
         try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise DamagedRunError(f"{file} is not JSON ({error_line(error)})") from error
+            record = read_json(file)
+        except UserError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            raise DamagedRunError(str(error)) from error
         found = record.get("schema_version") if isinstance(record, dict) else None
         if found in _OLDER_SCHEMAS:
             raise UserError(
@@ -157,12 +230,12 @@ class RunDir:
             raise DamagedRunError(
                 f"{file}: schema_version {short_repr(found)}, accepted: {SCHEMA_VERSION}"
             )
-        for name, (kind, needed) in _FIELDS.items():
-            if (needed or name in record) and not isinstance(record.get(name), kind):
-                raise DamagedRunError(
-                    f"{file}: {name} is {short_repr(record.get(name))}, "
-                    f"{'text' if kind is str else 'a mapping'} was expected"
-                )
+        try:
+            build(_Record, record)
+        except FieldError as error:
+            raise DamagedRunError(f"{file}: {error}") from error
+        if record["fingerprint"] != fingerprint(record["spec"]):
+            raise DamagedRunError(f"{file}: its fingerprint is not that of its spec")
         return cls(path, record)
 
     @property
@@ -177,6 +250,11 @@ class RunDir:
         return str(self._record["fingerprint"])
 
     @property
+    def is_existing(self) -> bool:
+        """Whether its videos were made elsewhere."""
+        return bool(self.spec["model"]["version"] == EXISTING)
+
+    @property
     def status(self) -> str:
         """``started``, ``generated`` or ``scored``."""
         return str(self._record["status"])
@@ -184,7 +262,7 @@ class RunDir:
     @property
     def view(self) -> dict[str, Any]:
         """What of the suite was asked for last: ``suite`` (version, content, limit) and takes."""
-        view: dict[str, Any] = self._record.get("view", {})
+        view: dict[str, Any] = self._record.get("view") or {}
         return view
 
     @property
@@ -195,7 +273,7 @@ class RunDir:
     @property
     def card(self) -> dict[str, Any]:
         """``num_parameters`` and ``notes`` of the model; empty before generation has ended."""
-        card: dict[str, Any] = self._record.get("card", {})
+        card: dict[str, Any] = self._record.get("card") or {}
         return card
 
     @property
@@ -251,14 +329,8 @@ class RunDir:
         """All takes that were recorded, a later row of the same take over an earlier one."""
         found: dict[tuple[str, int], Take] = {}
         for file in sorted(self.path.glob("takes.*.jsonl")):
-            for row in read_rows(file):
-                take = _take_of(row)
-                if take is None:
-                    logger.warning(
-                        "%s: %s is no row of a take; it is made again", file, short_repr(row)
-                    )
-                else:
-                    found[take.key] = take
+            state = file.stat()
+            found |= _takes_in(file, state.st_ino, state.st_size, state.st_mtime_ns)
         return found
 
     def add_takes(self, takes: Sequence[Take], worker: int = 0) -> None:
@@ -283,17 +355,20 @@ class RunDir:
     def check(self, take: Take) -> str:
         """Why the file of a good take cannot be believed, in one line; empty where it can."""
         path = self.resolve(take)
-        if not path.is_file():
-            return f"{path} does not exist"
-        if not take.sha256:
-            return f"{path} has no recorded hash"
-        if take.made_from and not path.resolve().is_relative_to(self.path.resolve()):
-            return f"{path} lies outside of the run"
         try:
+            is_inside = path.resolve().is_relative_to(self.path.resolve())
+            # Only videos that were made elsewhere lie elsewhere, and are named in full.
+            if not is_inside and not (self.is_existing and Path(take.file).is_absolute()):
+                return f"{short_line(str(path))} lies outside of the run"
+            if not path.is_file():
+                return f"{path} does not exist"
+            if not take.sha256:
+                return f"{path} has no recorded hash"
             state = path.stat()
             digest = _hash_of(path, state.st_size, state.st_mtime_ns)
-        except OSError as error:
-            return f"{path} cannot be read ({error.strerror})"
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            reason = getattr(error, "strerror", None) or error
+            return f"{short_line(str(path))} cannot be read ({reason})"
         return "" if digest == take.sha256 else f"{path} is not the file that was recorded"
 
     def video_path(self, sample_id: str, take: int) -> Path:
@@ -309,6 +384,31 @@ class RunDir:
         """The scores of the whole run."""
         return self.path / "results.json"
 
+    def write_results(self, text: str) -> None:
+        """Replaces ``results.json`` and records its hash; the run is scored then.
+
+        A process that dies in between leaves the old file or the new one, and both hashes.
+        """
+        new = hashlib.sha256(text.encode()).hexdigest()
+        known = self._record.get("results_sha256", [])
+        if new not in known:
+            self.set_status(self.status, results_sha256=[*known, new])
+        if not self.results_file.is_file() or file_sha256(self.results_file) != new:
+            write_atomic(self.results_file, text)
+        self.set_status("scored", results_sha256=[new])
+
+    def check_results(self) -> str:
+        """Why ``results.json`` cannot be believed, in one line; empty where it can or is absent."""
+        known = self._record.get("results_sha256", [])
+        try:
+            if not known or file_sha256(self.results_file) in known:
+                return ""
+        except FileNotFoundError:
+            return f"{self.results_file} is missing" if self.status == "scored" else ""
+        except OSError as error:
+            return f"{self.results_file} cannot be read ({error.strerror})"
+        return f"{self.results_file} is not the file that was recorded"
+
 
 # Hashed once a process while it stays as it is: generation checks a video, then scoring does.
 @functools.lru_cache(maxsize=1 << 16)
@@ -319,9 +419,23 @@ def _hash_of(path: Path, size: int, mtime_ns: int) -> str:
 def _is_ours(folder: Path) -> bool:
     """Whether a folder without run.json is a run that a killed command had begun."""
     return all(
-        is_temporary(path) or path.name in _RUN_FILES or path.match("takes.*.jsonl")
+        is_temporary(path) or any(path.match(name) for name in _RUN_FILES)
         for path in folder.iterdir()
     )
+
+
+# Read once while it stays as it is: each batch asks for it, and damage is named once. Whoever asks
+# gets a copy.
+@functools.lru_cache(maxsize=64)
+def _takes_in(file: Path, inode: int, size: int, mtime_ns: int) -> dict[tuple[str, int], Take]:
+    found: dict[tuple[str, int], Take] = {}
+    for row in read_rows(file):
+        take = _take_of(row)
+        if take is None:
+            logger.warning("%s: %s is no row of a take; it is made again", file, short_repr(row))
+        else:
+            found[take.key] = take
+    return found
 
 
 def _take_of(row: Mapping[str, Any]) -> Take | None:
@@ -332,6 +446,7 @@ def _take_of(row: Mapping[str, Any]) -> Take | None:
     is_sound = (
         all(isinstance(getattr(take, name), str) for name in _TAKE_TEXTS)
         and type(take.take) is int
+        and 0 <= take.take < _MAX_TAKES
         and type(take.seed) is int
         and take.status in ("ok", "failed", "skipped")
         and (take.seconds is None or isinstance(take.seconds, (int, float)))

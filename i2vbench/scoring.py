@@ -18,7 +18,7 @@ from typing import Any
 from i2vbench.clip import Clip
 from i2vbench.device import check_scoring
 from i2vbench.feature_store import FeatureStore, StoredFeatures, storable, writable_folder
-from i2vbench.files import append_rows, replace_rows, write_atomic
+from i2vbench.files import append_rows, replace_rows
 from i2vbench.generation import Plan
 from i2vbench.metric import ClipMetric, Example, Extractor, Features
 from i2vbench.metric_runs import MetricRun, prepare_metrics
@@ -152,8 +152,7 @@ def score_run(
         results = results_of(
             run, plan, card, view, merged_scores(run, view, sources, scores), walk.clips
         )
-        write_atomic(run.results_file, results.to_json())
-        run.set_status("scored")
+        run.write_results(results.to_json())
     return results
 
 

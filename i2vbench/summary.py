@@ -39,6 +39,7 @@ def score_of(
     rows = [metric_run.rows[key] for key in expected]
     good = [row for row in rows if not row["error"]]
     value, reason, interval = None, "", None
+    warnings: list[str] = []
     if not expected:
         reason = f"no sample of the suite has {', '.join(sorted(metric.needs))}"
     elif not good:
@@ -47,6 +48,7 @@ def score_of(
         try:
             value = as_number(metric.compute(), metric.name)
             interval = _interval(metric_run, good)
+            warnings = list(metric.warnings())
         except ValueError as error:
             value, reason = None, one_line(error)
         except (Exception, SystemExit) as error:  # a user's own metric may raise anything
@@ -63,7 +65,7 @@ def score_of(
         n_expected=len(expected),
         ci95=interval,
         fingerprint=metric_run.score_fingerprint(plan, lengths),
-        warnings=(*metric.warnings(), *filter(None, [metric_run.note]), *notes),
+        warnings=(*warnings, *filter(None, [metric_run.note]), *notes),
         by_category=_by_category(metric_run, plan, good),
     )
 
