@@ -21,6 +21,7 @@ from i2vbench.clip import Clip
 from i2vbench.files import write_atomic
 from i2vbench.fingerprint import fingerprint
 from i2vbench.metric import Extractor, Features
+from i2vbench.plain_text import short_repr
 from i2vbench.source_code import class_code_sha256
 
 logger = logging.getLogger(__name__)
@@ -65,10 +66,13 @@ def storable(features: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """The arrays as a file holds them: each in one block, in the byte order of this machine.
 
     Raises:
-        ValueError: one is of a kind that has no place in the file, as texts or objects.
+        ValueError: one is of a kind that has no place in the file, as texts or objects, or has no
+            text for its name.
     """
     arrays = {}
     for name, given in features.items():
+        if not isinstance(name, str):
+            raise ValueError(f"a feature is named {short_repr(name)}; accepted is text")
         array = np.asarray(given, order="C")
         if array.dtype.kind not in _STORED_KINDS or array.dtype.itemsize > _MAX_ITEM_BYTES:
             raise ValueError(

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,6 +82,21 @@ def row_text(row: Mapping[str, Any]) -> str:
     """
     escaped = _AWKWARD.sub(lambda found: f"\\u{ord(found[0]):04x}", canonical_json(row))
     return escaped + "\n"
+
+
+def with_checksum(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with ``crc32`` over its other fields, for :func:`without_checksum`."""
+    return {**row, "crc32": _crc32(row)}
+
+
+def without_checksum(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What :func:`with_checksum` was given; None where a field has changed since."""
+    fields = {name: value for name, value in row.items() if name != "crc32"}
+    return fields if row.get("crc32") == _crc32(fields) else None
+
+
+def _crc32(row: Mapping[str, Any]) -> int:
+    return zlib.crc32(canonical_json(row).encode(errors="surrogatepass"))
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from i2vbench.errors import MissingPackageError, MissingWeightsError, UserError
 from i2vbench.feature_store import chosen_arithmetic, extractor_fingerprint
-from i2vbench.files import read_rows
+from i2vbench.files import read_rows, without_checksum
 from i2vbench.fingerprint import fingerprint
 from i2vbench.generation import Plan
 from i2vbench.metric import Example, Extractor, Metric
@@ -343,15 +343,19 @@ def extractors_of(name: str, protocol: Protocol) -> tuple[str, ...]:
 def read_score_rows(file: Path) -> dict[tuple[str, int], dict[str, Any]]:
     """The rows of one metric by sample and take; what is no such row counts as absent."""
     rows = {}
-    for row in read_rows(file):
-        value = row.get("value")
+    for stored in read_rows(file):
+        row = without_checksum(stored)
+        value = None if row is None else row.get("value")
         if (
-            set(row) == set(ROW_FIELDS)
+            row is not None
+            and set(row) == set(ROW_FIELDS)
             and all(isinstance(row[name], str) for name in ("id", "sha256", "inputs", "error"))
             and type(row["take"]) is int
             and (value is None or (isinstance(value, (int, float)) and math.isfinite(value)))
         ):
             rows[row["id"], row["take"]] = row
         else:
-            logger.warning("%s: %s is no row of a score; it is made again", file, short_repr(row))
+            logger.warning(
+                "%s: %s is no row of a score; it is made again", file, short_repr(stored)
+            )
     return rows

@@ -16,7 +16,7 @@ from typing import Any
 
 from i2vbench.clip import Clip, Geometry, Picture
 from i2vbench.errors import UnreadableClipError
-from i2vbench.files import read_rows, replace_rows
+from i2vbench.files import read_rows, replace_rows, with_checksum, without_checksum
 from i2vbench.fingerprint import canonical_json
 from i2vbench.generation import Plan
 from i2vbench.metric import Example
@@ -143,7 +143,7 @@ class ClipRecords:
         file = run.path / "clips.jsonl"
         takes = run.takes()
         rows = {}
-        for row in read_rows(file):
+        for row in filter(None, map(without_checksum, read_rows(file))):
             take = takes.get((row.get("id", ""), row.get("take", -1)))
             if _is_sound(row) and take is not None and take.sha256 == row["sha256"]:
                 rows[take.key] = row
@@ -169,7 +169,7 @@ class ClipRecords:
 
     def write(self, plan: Plan) -> None:
         """Leaves the file as an unbroken scoring would: in the order of the suite."""
-        replace_rows(self.file, in_suite_order(self.rows.values(), plan))
+        replace_rows(self.file, map(with_checksum, in_suite_order(self.rows.values(), plan)))
 
     def unreadable(self, plan: Plan) -> dict[Key, str]:
         """The clips of the plan that could not be read, with the reason of each."""

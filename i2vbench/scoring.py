@@ -18,7 +18,7 @@ from typing import Any
 from i2vbench.clip import Clip
 from i2vbench.device import check_scoring
 from i2vbench.feature_store import FeatureStore, StoredFeatures, storable, writable_folder
-from i2vbench.files import append_rows, replace_rows
+from i2vbench.files import append_rows, replace_rows, with_checksum
 from i2vbench.generation import Plan
 from i2vbench.metric import ClipMetric, Example, Extractor, Features
 from i2vbench.metric_runs import MetricRun, prepare_metrics
@@ -300,7 +300,7 @@ class _Walk:
         for metric_run in self.runs:
             if metric_run.rows:
                 ordered = in_suite_order(metric_run.rows.values(), self.plan)
-                replace_rows(metric_run.rows_file, ordered)
+                replace_rows(metric_run.rows_file, map(with_checksum, ordered))
 
     def open_batch(self, batch: Sequence[Request]) -> list[OpenedClip]:
         """The clips of a batch with what the metrics need of each."""
@@ -327,7 +327,7 @@ class _Walk:
                     if row != before:
                         new_rows.append(row)
             if new_rows:
-                append_rows(metric_run.rows_file, new_rows)
+                append_rows(metric_run.rows_file, map(with_checksum, new_rows))
 
     @staticmethod
     def _for_extraction(opened: OpenedClip) -> Example | None:

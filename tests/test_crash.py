@@ -257,7 +257,14 @@ def test_a_damaged_feature_is_noticed_when_it_is_used(damage, folder, whole, tmp
     check_equal(output_dir, whole, damage)
 
 
-@pytest.mark.parametrize("damage", [torn, no_json, Path.unlink])
+def another_digit(path: Path) -> None:
+    text = path.read_text()
+    place = text.index('"value":') + len('"value":0.')
+    digit = str((int(text[place]) + 1) % 10)
+    path.write_text(text[:place] + digit + text[place + 1 :])
+
+
+@pytest.mark.parametrize("damage", [torn, no_json, another_digit, Path.unlink])
 def test_a_damaged_row_of_a_score_is_computed_again(damage, folder, whole, tmp_path, caplog):
     output_dir = tmp_path / "whole"
     (rows,) = output_dir.glob("*/*/scores/temporal*")
@@ -267,6 +274,8 @@ def test_a_damaged_row_of_a_score_is_computed_again(damage, folder, whole, tmp_p
     assert run(folder, output_dir).exit_code == 0
     if damage is no_json:
         assert f"{rows}, line 1 is no row of this file" in caplog.text
+    if damage is another_digit:
+        assert "is no row of a score; it is made again" in caplog.text
     check_equal(output_dir, whole, damage)
 
 
