@@ -146,7 +146,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     complete, _, _ = path.read_bytes().rpartition(b"\n")
-    rows = []
+    rows, damaged = [], []
     # Not splitlines, which also splits at separators that a text may hold.
     for number, line in enumerate(complete.split(b"\n") if complete else [], start=1):
         try:
@@ -156,9 +156,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
         else:
-            logger.warning(
-                "%s, line %d is no row of this file; what it stood for is made again", path, number
-            )
+            damaged.append(number)
+    if damaged:
+        more = f" (and {len(damaged) - 1} more)" if damaged[1:] else ""
+        logger.warning(
+            "%s, line %d%s is no row of this file; what it stood for is made again",
+            path,
+            damaged[0],
+            more,
+        )
     return rows
 
 

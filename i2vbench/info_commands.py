@@ -133,6 +133,9 @@ def show(run: Path) -> None:
         echo(line)
     for line in _clips(directory):
         echo(line)
+    problem = directory.check_results()
+    if problem:
+        echo(f"WARNING: {problem}; `i2vbench score {run}` makes it again", err=True)
     if directory.results_file.is_file():
         for line in _scores(run):
             echo(line)

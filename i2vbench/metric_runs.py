@@ -343,6 +343,7 @@ def extractors_of(name: str, protocol: Protocol) -> tuple[str, ...]:
 def read_score_rows(file: Path) -> dict[tuple[str, int], dict[str, Any]]:
     """The rows of one metric by sample and take; what is no such row counts as absent."""
     rows = {}
+    damaged = []
     for stored in read_rows(file):
         row = without_checksum(stored)
         value = None if row is None else row.get("value")
@@ -355,7 +356,8 @@ def read_score_rows(file: Path) -> dict[tuple[str, int], dict[str, Any]]:
         ):
             rows[row["id"], row["take"]] = row
         else:
-            logger.warning(
-                "%s: %s is no row of a score; it is made again", file, short_repr(stored)
-            )
+            damaged.append(stored)
+    if damaged:
+        text = "%s: %d of its rows are no rows of a score and are made again; the first: %s"
+        logger.warning(text, file, len(damaged), short_repr(damaged[0]))
     return rows

@@ -429,12 +429,16 @@ def _is_ours(folder: Path) -> bool:
 @functools.lru_cache(maxsize=64)
 def _takes_in(file: Path, inode: int, size: int, mtime_ns: int) -> dict[tuple[str, int], Take]:
     found: dict[tuple[str, int], Take] = {}
+    damaged = []
     for row in read_rows(file):
         take = _take_of(row)
         if take is None:
-            logger.warning("%s: %s is no row of a take; it is made again", file, short_repr(row))
+            damaged.append(row)
         else:
             found[take.key] = take
+    if damaged:
+        text = "%s: %d of its rows are no rows of a take and are made again; the first: %s"
+        logger.warning(text, file, len(damaged), short_repr(damaged[0]))
     return found
 
 

@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -193,7 +194,7 @@ def torn(path: Path) -> None:
 def digit(path: Path) -> None:
     """Another number that reads as well as the right one."""
     text = path.read_text()
-    place = text.index('"value": ') + len('"value": 0.1')
+    place = re.search(r'"value": ?0\.\d', text).end()
     path.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
 
 
@@ -257,14 +258,7 @@ def test_a_damaged_feature_is_noticed_when_it_is_used(damage, folder, whole, tmp
     check_equal(output_dir, whole, damage)
 
 
-def another_digit(path: Path) -> None:
-    text = path.read_text()
-    place = text.index('"value":') + len('"value":0.')
-    digit = str((int(text[place]) + 1) % 10)
-    path.write_text(text[:place] + digit + text[place + 1 :])
-
-
-@pytest.mark.parametrize("damage", [torn, no_json, another_digit, Path.unlink])
+@pytest.mark.parametrize("damage", [torn, no_json, digit, Path.unlink])
 def test_a_damaged_row_of_a_score_is_computed_again(damage, folder, whole, tmp_path, caplog):
     output_dir = tmp_path / "whole"
     (rows,) = output_dir.glob("*/*/scores/temporal*")
@@ -274,8 +268,8 @@ def test_a_damaged_row_of_a_score_is_computed_again(damage, folder, whole, tmp_p
     assert run(folder, output_dir).exit_code == 0
     if damage is no_json:
         assert f"{rows}, line 1 is no row of this file" in caplog.text
-    if damage is another_digit:
-        assert "is no row of a score; it is made again" in caplog.text
+    if damage is digit:
+        assert "1 of its rows are no rows of a score" in caplog.text
     check_equal(output_dir, whole, damage)
 
 
@@ -304,3 +298,14 @@ def test_a_killed_second_scoring_keeps_the_first_ones_scores(folder, whole, tmp_
                 add(output_dir)
         assert add(output_dir).exit_code == 0
         check_equal(output_dir, unbroken, number)
+
+
+@pytest.mark.parametrize("command", ["show", "leaderboard"])
+def test_changed_results_are_told_where_they_are_read(command, whole, tmp_path, caplog):
+    (directory,) = (tmp_path / "whole").glob("*/*")
+    unchanged = CliRunner().invoke(cli, [command, str(directory)])
+    assert "recorded" not in unchanged.output + caplog.text
+    digit(directory / "results.json")
+    changed = CliRunner().invoke(cli, [command, str(directory)])
+    assert changed.exit_code == 0
+    assert "results.json is not the file that was recorded" in changed.output + caplog.text
