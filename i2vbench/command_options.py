@@ -183,7 +183,7 @@ scoring_options = group(metrics_option, protocol_option, arithmetic_options)
 allow_missing_option = click.option(
     "--allow-missing-metrics",
     is_flag=True,
-    help="Go on where weights of a metric are missing; its column stays empty.",
+    help="Go on where a metric lacks weights or a package; its column stays empty.",
 )
 
 
