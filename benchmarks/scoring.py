@@ -247,12 +247,13 @@ def lpips(runs: int) -> Found:
     """A clip's frames with its first one, and with those of another clip."""
     import lpips as peer
 
-    from i2vbench.metrics.lpips import _network, lpips_distances
+    from i2vbench.metrics.features.lpips_alexnet import LPIPSExtractor
 
     frames, others = (each.frames for each in seeded_clips(2, NUM_FRAMES, SIDE_PX, SIDE_PX, seed=1))
     with patch("builtins.print"):
         network = peer.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False).eval()
-    network.load_state_dict(_network("cpu").state_dict())
+    extractor = LPIPSExtractor()
+    network.load_state_dict(extractor.network.state_dict())
 
     def theirs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         pair = (torch.from_numpy(each).permute(0, 3, 1, 2) / 127.5 - 1 for each in (a, b))
@@ -270,7 +271,7 @@ def lpips(runs: int) -> Found:
             "lpips, a pair at a time": lambda b=their_b: [
                 theirs(frames[i : i + 1], b[i : i + 1]) for i in range(NUM_FRAMES)
             ],
-            "ours": lambda b=ours_b: lpips_distances(frames, b),
+            "ours": lambda b=ours_b: extractor.distances(frames, b),
         }
         errors = {"ours": error(tasks["ours"](), tasks["lpips"]())}
         found[name] = {**interleave(tasks, runs), "relative_error": errors}

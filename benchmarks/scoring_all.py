@@ -84,7 +84,7 @@ class PeerScores:
         import lpips
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-        from i2vbench.metrics.lpips import _network
+        from i2vbench.metrics.features.lpips_alexnet import LPIPSExtractor
 
         self.clips = sorted(folder.glob("clip-*.mp4"))
         self.real = sorted(folder.glob("real-*.mp4"))
@@ -96,7 +96,7 @@ class PeerScores:
             feature_extractor_weights_path=str(inception_file),
         )
         self.lpips = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False)
-        self.lpips.load_state_dict(_network("cpu").state_dict())
+        self.lpips.load_state_dict(LPIPSExtractor().network.state_dict())
         self.lpips.eval()
         self.seconds: dict[str, float] = {}
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from i2vbench import __version__
+from i2vbench.console import OneLineFormatter, echo
 from i2vbench.errors import UserError
+from i2vbench.plain_text import error_line, one_line
 
 _COMMANDS = {
     "run": ("i2vbench.run_commands:run", "Generate, score and show the board."),
@@ -100,25 +103,27 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, debug: bool, config: Path | None) -> None:
     """How good is an image-to-video model, how does it compare, and how sure are we?"""
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING,
-        format="%(levelname)s: %(message)s" if not debug else "%(name)s %(levelname)s: %(message)s",
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        OneLineFormatter(
+            "%(name)s %(levelname)s: %(message)s" if debug else "%(levelname)s: %(message)s"
+        )
     )
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])
     ctx.obj = {"debug": debug}
     if config is not None:
         ctx.default_map = _read_config(config)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    import yaml
-
     from i2vbench.errors import did_you_mean
+    from i2vbench.yaml_text import load_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        line = str(error).replace("\n", " ")
-        raise UserError(f"--config {path} is not YAML: {line}") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path} cannot be read: {one_line(error)}") from error
+    values = load_yaml(text, f"--config {path}") or {}
     if not isinstance(values, dict) or not all(isinstance(v, dict) for v in values.values()):
         raise UserError(f"--config {path}: accepted is a mapping of commands to options")
     for command, options in values.items():
@@ -148,20 +153,48 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
+        # click returns what ctx.exit was given.
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort as error:
+        if isinstance(error.__cause__ or error.__context__, EOFError):
+            # click takes every end of a file for the user's Ctrl-D.
+            _fail("a file ended before it should; --debug shows which", 1)
         click.echo("\nstopped; repeat the command to go on", err=True)
         sys.exit(130)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _fail(error.format_message(), error.exit_code, error)
     except UserError as error:
-        if "--debug" in sys.argv:
-            raise
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(_of_the_system(error), 2)
+
+
+def _fail(message: str, code: int, error: click.ClickException | None = None) -> NoReturn:
+    """Prints one line and ends; with --debug the traceback as well."""
+    if "--debug" in sys.argv:
+        raise
+    usage = isinstance(error, click.UsageError) and error.ctx is not None
+    if usage and error is not None:
+        click.echo(error.ctx.get_usage(), err=True)  # type: ignore[attr-defined]
+    echo(f"Error: {one_line(message)}", err=True)
+    sys.exit(code)
+
+
+def _of_the_system(error: OSError) -> str:
+    """What a disk, a folder or a network said, and what to do."""
+    place = f"{error.filename}: " if error.filename else ""
+    advice = {
+        errno.ENOSPC: "make room and repeat the command to go on",
+        errno.EDQUOT: "make room and repeat the command to go on",
+        errno.EROFS: "choose another --output-dir",
+        errno.EACCES: "change its permissions or choose another --output-dir",
+        errno.EPERM: "change its permissions or choose another --output-dir",
+    }
+    what = (error.strerror or error_line(error)).lower()
+    return f"{place}{what}; {advice.get(error.errno or 0, 'repeat the command to go on')}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import numbers
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,28 @@ from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]  # (T, H, W, 3)
 Picture = NDArray[np.uint8]  # (H, W, 3)
+
+
+def as_number(value: object, what: str, *, whole: bool = False) -> float:
+    """A number of Python, numpy, torch or ``fractions`` as the float or int that it is.
+
+    Args:
+        value: the number.
+        what: how the error calls it.
+        whole: whether an int is wanted.
+
+    Raises:
+        ValueError: no number, not finite, or not whole where that is wanted.
+    """
+    item = getattr(value, "item", None)
+    if callable(item) and not isinstance(value, numbers.Real) and np.ndim(value) == 0:  # type: ignore[arg-type]
+        value = item()
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise ValueError(f"{what} must be a number, got {type(value).__name__} {value!r:.60}")
+    number = float(value)
+    if not np.isfinite(number) or (whole and number != int(number)):
+        raise ValueError(f"{what} must be a {'whole' if whole else 'finite'} number, got {value!r}")
+    return int(number) if whole else number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +51,10 @@ class Geometry:
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "height", "width", "fps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"geometry: {name} must be positive, got {getattr(self, name)!r}")
+            value = as_number(getattr(self, name), f"geometry: {name}", whole=name != "fps")
+            if not value > 0:
+                raise ValueError(f"geometry: {name} must be positive, got {value!r}")
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         return f"{self.num_frames} frames of {self.width}x{self.height} at {self.fps:g} fps"
@@ -43,11 +68,18 @@ class Clip:
     fps: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.frames, np.ndarray):
+            raise ValueError(
+                f"a clip's frames are a numpy array, got {type(self.frames).__name__}; "
+                "of a tensor take .cpu().numpy()"
+            )
         shape, dtype = self.frames.shape, self.frames.dtype
         if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape:
             raise ValueError(f"a clip is uint8 (T, H, W, 3) with T, H, W > 0, got {dtype} {shape}")
-        if not self.fps > 0:
-            raise ValueError(f"a clip's fps must be positive, got {self.fps!r}")
+        fps = as_number(self.fps, "a clip's fps")
+        if not fps > 0:
+            raise ValueError(f"a clip's fps must be positive, got {fps!r}")
+        object.__setattr__(self, "fps", fps)
 
     @property
     def geometry(self) -> Geometry:

@@ -7,11 +7,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
 
 from i2vbench import __version__
 from i2vbench.files import file_sha256
+from i2vbench.weight_content import visible_damage
 
 ATTEMPTS = 3
 PAUSE_S = 1.0
@@ -25,6 +28,24 @@ class DownloadError(Exception):
 
 class _BrokenTransferError(Exception):
     """A transfer that stopped half way, or a server that is busy: worth another attempt."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect to a file of this machine, to FTP, or from https to plain http."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        old, new = (urlsplit(url).scheme.lower() for url in (req.full_url, newurl))
+        if new not in ({"https"} if old == "https" else {"http", "https"}):
+            raise DownloadError(f"sends on from {old} to {new or 'no'} address {newurl}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download(urls: Sequence[str], target: Path, *, size: int | None, sha256: str) -> None:
@@ -88,9 +109,12 @@ def _transfer(url: str, part: Path, *, can_resume: bool) -> None:
     headers = {"User-Agent": f"i2vbench/{__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 (the register is http only)
+    if urlsplit(url).scheme.lower() not in ("http", "https"):
+        raise DownloadError("is no address of http or https")
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 (checked above)
+    opener = urllib.request.build_opener(_Redirects)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+        with opener.open(request, timeout=_TIMEOUT_S) as response:
             if response.headers.get_content_type() == "text/html":
                 raise DownloadError("gave a web page, not the file")
             # 200 is a server that does not know ranges and starts over.
@@ -147,12 +171,16 @@ def _store(response: HTTPResponse, part: Path, position: int, total: int | None)
 def _check(part: Path, size: int | None, sha256: str) -> None:
     found = part.stat().st_size
     digest = file_sha256(part)
-    if (size is None or size == found) and digest.startswith(sha256):
+    # With a hash there is no need to look for what is only likely.
+    damage = None if sha256 else visible_damage(part)
+    if (size is None or size == found) and digest.startswith(sha256) and damage is None:
         return
     # Kept, it would spoil the next attempt as well.
     part.unlink()
     if size is not None and size != found:
         raise DownloadError(f"gave {found} bytes, expected {size}")
+    if damage is not None:
+        raise DownloadError(f"gave what is {damage}")
     raise DownloadError(f"gave a file of sha256 {digest[:16]}..., expected {sha256[:16]}...")
 
 

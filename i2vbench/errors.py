@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake in a command, a manifest or a file; the command line prints its text alone."""
+    """A mistake in a command, a manifest or a file; the command line prints its text only."""
+
+    exit_code = 2
 
 
 class MissingWeightsError(UserError):
@@ -23,6 +25,16 @@ class MissingPackageError(UserError):
 
 class SpecMismatchError(UserError):
     """A run directory holds a run of another specification."""
+
+
+class DamagedRunError(UserError):
+    """A file of a run directory is not what this project wrote."""
+
+
+class FailingModelError(UserError):
+    """A model fails alike on all that it was asked first; the command stops, with exit code 1."""
+
+    exit_code = 1
 
 
 class UnreadableClipError(ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from i2vbench.errors import MissingWeightsError, UserError, did_you_mean
 from i2vbench.fit import fit_frames
 from i2vbench.metric import ClipMetric, Example
 from i2vbench.metric_runs import MetricRun, MissingMetric, prepare_metrics
+from i2vbench.plain_text import error_line
 from i2vbench.protocol import load_protocol
 from i2vbench.reopen import reopen_run
+from i2vbench.scored_clips import open_clip
 from i2vbench.scoring import scored_examples
-from i2vbench.video_io import read_video
 
 TILE_PX = 128
 """Shorter side of a frame in the strip; smaller frames are enlarged without smoothing."""
@@ -93,6 +95,7 @@ def explain(
     dtype: str = "fp32",
     backend: str = "torch",
     cache_dir: Path | None = None,
+    suite: str | None = None,
 ) -> Explanation:
     """The frame values of one clip of a run, or what the clip does to the score of the set.
 
@@ -105,15 +108,21 @@ def explain(
         dtype: of the networks, as the run was scored.
         backend: what runs them, as the run was scored.
         cache_dir: where the scoring kept the features of reference clips.
+        suite: where the run's suite lies now; None to look where it was.
 
     Raises:
         UserError: no such run, metric, sample or take; a metric that has no values per frame; or
             a clip without a score.
         MissingWeightsError: a network of the metric is not here.
     """
-    run, plan, _ = reopen_run(path)
+    run, plan, _ = reopen_run(path, suite)
     requests = {(request.sample.id, request.take): request for request in plan.requests}
     if (sample, take) not in requests:
+        if (sample, take) in run.takes():
+            raise UserError(
+                f"sample {sample!r}, take {take} lies in {path}, but not among the clips of its "
+                "last command; repeat that without --limit, --samples and --num-takes"
+            )
         accepted = did_you_mean(sample, dict.fromkeys(name for name, _ in requests))
         raise UserError(f"{path} has no sample {sample!r} with take {take}: {accepted}")
     request, made = requests[sample, take], run.takes().get((sample, take))
@@ -129,28 +138,17 @@ def explain(
     if not isinstance(prepared.metric, ClipMetric):
         examples = scored_examples(run, plan, chosen, prepared, cache_dir=cache_dir)
         return _of_set(prepared, (sample, take), list(examples))
-    clip = _cut(read_video(run.resolve(made)), chosen.num_frames)
-    load = request.sample.load_reference
-    reference = load(request.geometry) if "reference" in needs and load else None
-    first_frame = request.first_frame if "first_frame" in needs else None
-    places = dict(zip(prepared.metric.extractors, prepared.extractors, strict=True))
-    example = Example(
-        sample_id=sample,
-        take=take,
-        clip=clip,
-        prompt=request.prompt,
-        first_frame=first_frame,
-        reference=_cut(reference, len(clip.frames)) if reference else None,
-        extra=request.sample.extra,
-        features={n: each.extract([clip], [request.prompt])[0] for n, each in places.items()},
-        first_frame_features={}
-        if first_frame is None
-        else {name: each.extract_picture(first_frame) for name, each in places.items()},
-    )
+    opened = open_clip(run, request, made, chosen, needs)
+    example = opened.example(needs)
+    if isinstance(example, str):
+        raise UserError(f"{sample} take {take} has no {metric}: {example}")
     try:
-        score, values = prepared.metric.score_clip(example), prepared.metric.frame_values(example)
-    except ValueError as error:
-        raise UserError(f"{sample} take {take} has no {metric}: {error}") from error
+        featured = _with_features(example, prepared)
+        score = prepared.metric.checked_score(featured)
+        values = prepared.metric.frame_values(featured)
+    except (Exception, SystemExit) as error:  # a network or a user's own metric
+        why = str(error) if isinstance(error, ValueError) else error_line(error)
+        raise UserError(f"{sample} take {take} has no {metric}: {why}") from error
     if values is None:
         raise UserError(f"{metric} has no value per frame")
     return Explanation(
@@ -158,9 +156,25 @@ def explain(
         score=score,
         values=values,
         higher_is_better=prepared.metric.higher_is_better,
-        clip=clip,
+        clip=example.clip,
         first_frame=example.first_frame,
         reference=example.reference,
+    )
+
+
+def _with_features(example: Example, metric_run: MetricRun) -> Example:
+    places = {
+        name: each
+        for name, each in zip(metric_run.metric.extractors, metric_run.extractors, strict=True)
+        if each.stores_features
+    }
+    first_frame = example.first_frame
+    return dataclasses.replace(
+        example,
+        features={n: e.extract([example.clip], [example.prompt])[0] for n, e in places.items()},
+        first_frame_features={}
+        if first_frame is None
+        else {name: each.extract_picture(first_frame) for name, each in places.items()},
     )
 
 
@@ -182,8 +196,10 @@ def _of_set(
         # In the order of the run: a metric of rows may depend on it in the last bits.
         everything.update(examples)
         without, score = float(others.compute()), float(everything.compute())
-    except ValueError as error:
-        raise UserError(f"{name} cannot be computed without {wanted[0]!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # a user's own metric may raise anything
+        raise UserError(
+            f"{name} cannot be computed without {wanted[0]!r}: {error_line(error)}"
+        ) from error
     return Explanation(
         title=f"{metric_run.label} · {wanted[0]} take {wanted[1]}",
         score=score,
@@ -254,7 +270,3 @@ def _tile(frame: Picture, height: int, width: int, tile: tuple[int, int]) -> Ima
     larger = tile[0] >= width
     how = Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS
     return Image.fromarray(fitted).resize(tile, how)
-
-
-def _cut(clip: Clip, num_frames: int | None) -> Clip:
-    return clip if num_frames is None else Clip(frames=clip.frames[:num_frames], fps=clip.fps)

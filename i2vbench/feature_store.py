@@ -7,6 +7,9 @@ not grow with the number of clips.
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,31 @@ from i2vbench.clip import Clip
 from i2vbench.files import write_atomic
 from i2vbench.fingerprint import fingerprint
 from i2vbench.metric import Extractor, Features
+from i2vbench.plain_text import short_repr
+from i2vbench.source_code import class_code_sha256
+
+logger = logging.getLogger(__name__)
+
+_STORED_KINDS = "biuf"
+_MAX_ITEM_BYTES = 8
+_MALFORMED = (AttributeError, TypeError, RecursionError)
+"""Of a header that is JSON, but not of the form that safetensors has."""
 
 
 def extractor_fingerprint(extractor: Extractor) -> str:
     """sha256 of all that changes the extractor's arrays."""
     # The defaults are left out: what was stored before there was a choice is still found.
     spec = {**extractor.spec(), **chosen_arithmetic(extractor)}
-    return fingerprint({"extractor": extractor.name, "version": extractor.version, "spec": spec})
+    code = class_code_sha256(type(extractor))
+    return fingerprint(
+        {
+            "extractor": extractor.name,
+            "version": extractor.version,
+            "spec": spec,
+            # Of a file of the user's own, whose version nobody raises.
+            **({"code_sha256": code} if code else {}),
+        }
+    )
 
 
 def chosen_arithmetic(extractor: Extractor) -> dict[str, str]:
@@ -35,6 +56,58 @@ def chosen_arithmetic(extractor: Extractor) -> dict[str, str]:
     defaults = {"dtype": "fp32", "backend": "torch"}
     found = {name: str(getattr(extractor, name, value)) for name, value in defaults.items()}
     return {name: value for name, value in found.items() if value != defaults[name]}
+
+
+class DamagedFeaturesError(ValueError):
+    """Stored features are not what was stored."""
+
+
+def storable(features: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The arrays as a file holds them: each in one block, in the byte order of this machine.
+
+    Raises:
+        ValueError: one is of a kind that has no place in the file, as texts or objects, or has no
+            text for its name.
+    """
+    arrays = {}
+    for name, given in features.items():
+        if not isinstance(name, str):
+            raise ValueError(f"a feature is named {short_repr(name)}; accepted is text")
+        array = np.asarray(given, order="C")
+        if array.dtype.kind not in _STORED_KINDS or array.dtype.itemsize > _MAX_ITEM_BYTES:
+            raise ValueError(
+                f"feature {name!r} is an array of {array.dtype}; accepted are truth values and "
+                "numbers of at most 64 bits"
+            )
+        arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return arrays
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """sha256 of names, dtypes, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name}\x00{array.dtype.str}\x00{array.shape}\x00".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _stored_checksum(data: bytes) -> str:
+    """What the header of a safetensors file says (its first 8 bytes are the header's length)."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return str(header.get("__metadata__", {}).get("sha256", ""))
+
+
+def writable_folder(folder: Path) -> bool:
+    """Whether files can be made in ``folder``, which is made where it does not exist."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 class FeatureStore:
@@ -54,24 +127,56 @@ class FeatureStore:
             parts.append(prompt)
         if self._uses_fps:
             parts.append(f"{clip.fps:g}")
-        return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
+        text = "\x00".join(parts).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(text).hexdigest()[:32]
 
     def has(self, key: str) -> bool:
-        """Whether the features of ``key`` are on disk."""
-        return self._file(key).is_file()
+        """Whether the features of ``key`` are on disk, whole; damaged ones are named."""
+        try:
+            self.get(key)
+        except FileNotFoundError:
+            return False
+        except DamagedFeaturesError as error:
+            logger.warning("%s; they are made again", error)
+            return False
+        return True
 
     def put(self, key: str, features: Features) -> None:
-        """Stores the features of ``key``."""
+        """Stores the features of ``key``, with their checksum.
+
+        Raises:
+            ValueError: see :func:`storable`.
+            OSError: the disk is full, or the folder cannot be written.
+        """
         from safetensors.numpy import save
 
-        arrays = {name: np.ascontiguousarray(array) for name, array in features.items()}
-        write_atomic(self._file(key), save(arrays))
+        arrays = storable(features)
+        write_atomic(self._file(key), save(arrays, metadata={"sha256": _checksum(arrays)}))
 
     def get(self, key: str) -> dict[str, NDArray[Any]]:
-        """Reads the features of ``key``."""
-        from safetensors.numpy import load_file
+        """Reads the features of ``key``.
 
-        arrays: dict[str, NDArray[Any]] = load_file(self._file(key))
+        Raises:
+            FileNotFoundError: they are not here.
+            DamagedFeaturesError: they are not what was stored.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        path = self._file(key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise DamagedFeaturesError(f"features {path} cannot be read: {error}") from error
+        try:
+            arrays: dict[str, NDArray[Any]] = load(data)
+            stored = _stored_checksum(data)
+        except (SafetensorError, ValueError, LookupError, *_MALFORMED) as error:
+            raise DamagedFeaturesError(f"features {path} are damaged") from error
+        if stored != _checksum(arrays):
+            raise DamagedFeaturesError(f"features {path} are damaged")
         return arrays
 
     def _file(self, key: str) -> Path:

@@ -24,7 +24,9 @@ def canonical_json(value: object) -> str:
 def fingerprint(fields: Mapping[str, Any]) -> str:
     """The 64 hex digits that stand for ``fields``."""
     payload = {"fingerprint_version": FINGERPRINT_VERSION, **fields}
-    return hashlib.sha256(canonical_json(payload).encode()).hexdigest()
+    # Half a character, as a broken file name holds, has no UTF-8, but it has an identity.
+    text = canonical_json(payload).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest()
 
 
 def differing_fields(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

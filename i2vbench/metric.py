@@ -2,21 +2,26 @@
 
 An *extractor* is a network (or an algorithm) that turns a clip into named arrays; several
 metrics share its one pass. A *metric* turns arrays or frames into a score: per clip
-(:class:`ClipMetric`) or per set (:class:`SetMetric`). The state of a metric merges, so that
-workers can share the clips.
+(:class:`ClipMetric`) or per set (:class:`SetMetric`). A sample may have several clips, its takes;
+they are not independent, so the sample is the unit of every mean and of every interval.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from i2vbench.clip import Clip, Picture
+from i2vbench.registry import EXTRACTORS
+from i2vbench.statistics import mean_over_samples
 
 Features = Mapping[str, NDArray[Any]]
 
@@ -42,6 +47,60 @@ class Example:
     first_frame_features: Mapping[str, Features] = field(default_factory=dict)
     """What :meth:`Extractor.extract_picture` made of ``first_frame``."""
 
+    def features_of(self, metric: Metric, index: int = 0) -> Features:
+        """What the metric's extractor at ``index`` made of the clip.
+
+        A scoring fills ``features`` itself, with one pass for all metrics. In a notebook an example
+        may come bare: the network is then loaded once, on the CPU, and kept.
+
+        Raises:
+            MissingWeightsError: the example comes bare and the network's weights are not here.
+        """
+        name = metric.extractors[index]
+        if name in self.features:
+            return self.features[name]
+        return _own(name).extract([self.clip], [self.prompt])[0]
+
+    def reference_features_of(self, metric: Metric, index: int = 0) -> Features:
+        """The same of the reference.
+
+        Raises:
+            MissingWeightsError: as :meth:`features_of`.
+            ValueError: the example has no reference.
+        """
+        name = metric.extractors[index]
+        if name in self.reference_features:
+            return self.reference_features[name]
+        if self.reference is None:
+            raise ValueError(f"{self.sample_id}: there is no reference to compare with")
+        return _own(name).extract([self.reference], [self.prompt])[0]
+
+    def first_frame_features_of(self, metric: Metric, index: int = 0) -> Features:
+        """The same of the first frame.
+
+        Raises:
+            MissingWeightsError: as :meth:`features_of`.
+            ValueError: the example has no first frame.
+        """
+        if self.first_frame is None:
+            raise ValueError(f"{self.sample_id}: there is no first frame to compare with")
+        name = metric.extractors[index]
+        if name in self.first_frame_features:
+            return self.first_frame_features[name]
+        return _own(name).extract_picture(self.first_frame)
+
+
+@cache
+def _own(name: str) -> Extractor:
+    made: Extractor = EXTRACTORS.load(name)()
+    return made
+
+
+def by_sample(examples: Sequence[Example]) -> list[list[Example]]:
+    """The examples of each sample together, sorted by id and take, in whatever order they come."""
+    ordered = sorted(examples, key=lambda example: (example.sample_id, example.take))
+    return [list(takes) for _, takes in groupby(ordered, key=lambda example: example.sample_id)]
+
 
 class Extractor(ABC):
     """Turns clips into named arrays; built once per scoring and kept in eval mode."""
@@ -57,6 +116,13 @@ class Extractor(ABC):
     """What its network can run in; ``bf16`` is asked of those alone that name it."""
     backends: ClassVar[tuple[str, ...]] = ("torch",)
     """What can run its network; ``openvino`` is asked of those alone that name it."""
+    package: ClassVar[str] = ""
+    """A package that only this network needs; empty where those of this project are enough."""
+    install: ClassVar[str] = ""
+    """The command that installs it, and its licence where that binds the user."""
+    stores_features: ClassVar[bool] = True
+    """False for a network that compares two pictures: a scoring never calls ``extract`` then, and
+    the metric calls the extractor itself, which :meth:`Metric.use` gives it."""
 
     def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
         """Loads the network onto ``device``, in ``dtype`` and ``backend`` (of those above).
@@ -115,6 +181,15 @@ class Metric(ABC):
     the sample: an example without does not count."""
     extractors: ClassVar[tuple[str, ...]] = ()
     """Names in the extractor registry whose arrays it reads."""
+    interval_kind: ClassVar[str] = "bootstrap"
+    """How a clip metric's interval is made: ``bootstrap``, or ``share`` where the value of a clip
+    answers one or few questions by yes or no, as 0 or 1 or a share of the yeses: Wilson's."""
+
+    def use(self, extractors: Sequence[Extractor]) -> None:  # noqa: B027
+        """Takes the loaded extractors, in the order of ``extractors``; called before any clip.
+
+        Only a metric whose extractor has no ``stores_features`` needs them.
+        """
 
     def spec(self) -> dict[str, Any]:
         """Constants that change the number, the extractors' apart (JSON values)."""
@@ -142,14 +217,13 @@ class Metric(ABC):
 
 
 class ClipMetric(Metric):
-    """A score per clip; over a set, their mean."""
+    """A score per clip; over a set, the mean over the samples of the mean of their takes."""
 
     level = "clip"
 
     def __init__(self) -> None:
         """Starts with nothing added."""
-        self._sum = 0.0
-        self._count = 0
+        self._values: dict[str, list[float]] = {}
 
     @abstractmethod
     def score_clip(self, example: Example) -> float:
@@ -158,6 +232,14 @@ class ClipMetric(Metric):
         Raises:
             ValueError: this clip has no score (a single frame, say); it becomes a failed row.
         """
+
+    def checked_score(self, example: Example) -> float:
+        """:meth:`score_clip` as a float; numbers of numpy, torch and fractions are numbers too.
+
+        Raises:
+            ValueError: this clip has no score, or the score is no finite number.
+        """
+        return self._checked(self.score_clip(example))
 
     def frame_values(self, example: Example) -> NDArray[np.float64] | None:
         """What each frame adds to the clip's score, for a reader; None where the metric cannot say.
@@ -174,33 +256,60 @@ class ClipMetric(Metric):
     def update(self, examples: Sequence[Example]) -> None:
         """Adds the scores of the clips."""
         for example in examples:
-            self.add(self.score_clip(example))
+            self.add(self.checked_score(example), sample_id=example.sample_id)
 
-    def add(self, value: float) -> None:
-        """Adds a score that was computed before (a resumed scoring)."""
-        if not np.isfinite(value):
-            raise ValueError(f"{self.name}: the score of a clip must be finite, got {value!r}")
-        self._sum += float(value)
-        self._count += 1
+    def add(self, value: float, *, sample_id: str) -> None:
+        """Adds the score of a clip that was computed before (a resumed scoring).
+
+        Raises:
+            ValueError: the score is no finite number.
+        """
+        self._values.setdefault(sample_id, []).append(self._checked(value))
 
     def merge(self, other: Self) -> None:
-        """Adds the other's sum and count."""
-        self._sum += other._sum
-        self._count += other._count
+        """Adds the other's scores."""
+        for sample_id, values in other._values.items():
+            self._values.setdefault(sample_id, []).extend(values)
 
     def compute(self) -> float:
-        """The mean over the clips.
+        """The mean over the samples of their takes' mean, whatever the order of adding.
 
         Raises:
             ValueError: no clip was added.
         """
-        if self._count == 0:
+        if not self._values:
             raise ValueError(f"{self.name}: no clip was added")
-        return self._sum / self._count
+        return mean_over_samples(self._values)
+
+    def _checked(self, value: object) -> float:
+        number = _as_number(value)
+        if not math.isfinite(number):
+            shown = " ".join(repr(value).split())
+            shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+            raise ValueError(
+                f"{self.name}: the score of a clip must be a finite number, got {shown}"
+            )
+        if self.interval_kind == "share" and not 0 <= number <= 1:
+            raise ValueError(f"{self.name}: the score of a clip is a share in [0, 1], got {number}")
+        return number
+
+
+def _as_number(value: object) -> float:
+    """``value`` as a float; NaN where it is no number, or too large for one."""
+    try:
+        # Arrays and tensors of one element have it; a text would pass float().
+        single: Any = value.item() if hasattr(value, "item") else value
+        return math.nan if isinstance(single, str | bytes) else float(single)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return math.nan
 
 
 class SetMetric(Metric):
-    """A score of a set of clips, against their references where ``needs`` says so."""
+    """A score of a set of clips, against their references where ``needs`` says so.
+
+    A sample's reference counts once, with the first of its takes that is added; examples come in
+    the order of the plan, where a sample's takes ascend.
+    """
 
     level = "set"
 
@@ -212,9 +321,9 @@ class SetMetric(Metric):
         seed: int,
         confidence: float = 0.95,
     ) -> tuple[float, float] | None:
-        """Bootstrap interval, clips resampled with replacement, the references kept.
+        """Bootstrap interval: samples resampled with all their takes, the references kept.
 
-        ``examples`` are read for their features alone. None where the set is too small, and where
-        resamples say nothing of the set, as here.
+        ``examples`` are read for their features alone, and may come in any order. None where the
+        set is too small, and where resamples say nothing of the set, as here.
         """
         return None

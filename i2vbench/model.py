@@ -6,21 +6,29 @@ noise from ``request.generator()``, so that neither batch, order nor worker chan
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+import inspect
+import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from i2vbench.clip import Clip, Geometry, Picture
-from i2vbench.errors import UserError, did_you_mean
+from i2vbench.adapter_state import adopt, state_of
+from i2vbench.clip import Clip, Geometry, Picture, as_number
+from i2vbench.errors import UserError
+from i2vbench.plain_text import error_line, short_repr
 from i2vbench.registry import MODELS
 from i2vbench.sample import Sample
+from i2vbench.typed_options import options_from
 
 if TYPE_CHECKING:
     import torch
+
+_MAX_NAME = 100
+"""Characters of a model's name: it stands in the name of a folder, with a hash behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +36,9 @@ class Options:
     """The options of an adapter; subclass it with ``@dataclass(frozen=True, kw_only=True)``.
 
     Each field has a default and a docstring line; ``__post_init__`` refuses bad values. What a
-    field holds must be JSON (numbers, strings, bools, None, lists): it enters the fingerprint.
+    field holds must be JSON (numbers, strings, bools, None, lists): every field enters the identity
+    of the run, whatever the card says, but those whose metadata has ``{"changes_clips": False}``
+    (a folder that the card's hash of the weights stands for, a way to save memory).
     """
 
 
@@ -43,7 +53,8 @@ class Card:
     weights: str = ""
     """sha256 or revision of the weights; empty for a model without."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Resolved options, defaults included: all that changes a clip."""
+    """What the options came to, e.g. a checkpoint's own values in place of None; the options that
+    were asked for enter the run's identity by themselves."""
     num_parameters: int = 0
     """Of all networks together."""
     notes: Sequence[str] = ()
@@ -55,6 +66,7 @@ class Request:
     """One clip to make."""
 
     sample: Sample
+    """As the model sees it: without category, and without the real clip (but for a baseline)."""
     take: int
     """0 for the first clip of the sample."""
     seed: int
@@ -68,7 +80,10 @@ class Request:
 
     @cached_property
     def first_frame(self) -> Picture | None:
-        """The condition, uint8 (H, W, 3) RGB of any size; None where the sample has none."""
+        """The condition, uint8 (H, W, 3) RGB of any size; None where the sample has none.
+
+        It is the adapter's own copy: what is written into it, nobody else sees.
+        """
         load = self.sample.load_first_frame
         return None if load is None else load(self.geometry)
 
@@ -106,6 +121,15 @@ class Model(ABC):
         self.device = device
         self.dtype = dtype
 
+    @cached_property
+    def card(self) -> Card:
+        """What :meth:`describe` says, asked once and checked.
+
+        Raises:
+            UserError: it raises, changes between two calls, or holds what is no JSON.
+        """
+        return checked_card(self)
+
     @property
     @abstractmethod
     def geometry(self) -> Geometry:
@@ -120,20 +144,94 @@ class Model(ABC):
         """Yields one clip per request, in order; the requests form one batch."""
 
 
+def checked_card(model: Model) -> Card:
+    """The model's card; see :attr:`Model.card`."""
+    what = f"model {type(model).__name__}"
+    with state_of(model):
+        try:
+            card, again = model.describe(), model.describe()
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise UserError(f"{what}: its describe() fails: {error_line(error)}") from error
+    if not isinstance(card, Card):
+        raise UserError(
+            f"{what}: its describe() gave {short_repr(card)}, an i2vbench Card was expected"
+        )
+    for name in ("name", "version", "weights"):
+        value = getattr(card, name)
+        if not isinstance(value, str) or (not value.strip() and name != "weights"):
+            raise UserError(f"{what}: its card's {name} is {short_repr(value)}; accepted is text")
+        if name == "name" and len(value) > _MAX_NAME:
+            raise UserError(
+                f"{what}: its card's name has {len(value)} characters; at most {_MAX_NAME}"
+            )
+    if not isinstance(card.options, Mapping):
+        raise UserError(f"{what}: its card's options are {short_repr(card.options)}, not a mapping")
+    options = {
+        str(key): _json(value, f"{what}: its card's option {str(key)!r}")
+        for key, value in card.options.items()
+    }
+    checked = replace(
+        card,
+        options=options,
+        notes=(card.notes,) if isinstance(card.notes, str) else tuple(map(str, card.notes)),
+        num_parameters=int(as_number(card.num_parameters, f"{what}: num_parameters", whole=True)),
+    )
+    for name in ("name", "version", "weights", "options"):
+        before, after = getattr(card, name), getattr(again, name, None)
+        if before != after:
+            raise UserError(
+                f"{what}: its card's {name} changes from call to call "
+                f"({short_repr(before)}, then {short_repr(after)}); it is the identity of the run"
+            )
+    return checked
+
+
+def asked_options(model: Model) -> dict[str, Any]:
+    """The fields of the model's options that change its clips, as JSON.
+
+    Raises:
+        UserError: a value is no JSON.
+    """
+    options = model.options
+    if not is_dataclass(options):
+        return {}
+    return {
+        each.name: _json(
+            getattr(options, each.name), f"model {type(model).__name__}: option {each.name!r}"
+        )
+        for each in fields(options)
+        if each.metadata.get("changes_clips", True)
+    }
+
+
+def _json(value: Any, what: str) -> Any:  # noqa: ANN401
+    """``value`` as JSON has it; numpy's whole numbers are taken as the numbers they are."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, (list, tuple)):
+        return [_json(each, what) for each in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _json(each, what) for key, each in value.items()}
+    raise UserError(
+        f"{what} is {short_repr(value)} ({type(value).__name__}); accepted are JSON values: text, "
+        "finite numbers, true, false, null, lists and mappings of them"
+    )
+
+
 def build_options(model_class: type[Model], values: Mapping[str, Any]) -> Options:
     """The adapter's options from ``-a key=value`` pairs.
 
     Raises:
-        UserError: a key that the adapter does not have, or a value that it refuses.
+        UserError: a key that the adapter does not have, a value of another type than the field is
+            annotated with, or one that the adapter refuses.
     """
-    accepted = [f.name for f in dataclasses.fields(model_class.options_type)]
-    for key in values:
-        if key not in accepted:
-            raise UserError(f"model option {key!r} is unknown: {did_you_mean(key, accepted)}")
-    try:
-        return model_class.options_type(**values)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model options {dict(values)}: {error}") from error
+    return options_from(model_class.options_type, values, "model")
 
 
 def load_model(
@@ -145,12 +243,27 @@ def load_model(
 ) -> Model:
     """An adapter by name, ``path/to/file.py:Class``, ready to generate.
 
+    What its construction does to torch's global state and to the current folder is in force again
+    when it generates, and not before.
+
     Raises:
-        UserError: an unknown name or option.
+        UserError: an unknown name or option, or an adapter that cannot be built.
     """
-    model_class = MODELS.load(name)
-    if not (isinstance(model_class, type) and issubclass(model_class, Model)):
-        raise UserError(
-            f"model {name!r} is {model_class!r}, not a subclass of i2vbench.model.Model"
-        )
-    return model_class(build_options(model_class, options or {}), device=device, dtype=dtype)
+    with state_of(None):
+        model_class = MODELS.load(name)
+        if not (isinstance(model_class, type) and issubclass(model_class, Model)):
+            raise UserError(
+                f"model {name!r} is {model_class!r}, not a subclass of i2vbench.model.Model"
+            )
+        missing = sorted(getattr(model_class, "__abstractmethods__", ()))
+        if inspect.isabstract(model_class):
+            raise UserError(f"model {name!r} does not define {', '.join(missing)}")
+        asked = build_options(model_class, options or {})
+        try:
+            model = model_class(asked, device=device, dtype=dtype)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise UserError(f"model {name!r} cannot be built: {error_line(error)}") from error
+        adopt(model)
+    return model

@@ -68,11 +68,11 @@ def profile(
         raise UserError(f"--steps {steps} with --count-only: nothing is timed; leave one out")
 
     from i2vbench.clip import Geometry
+    from i2vbench.command_options import parse_model_args
     from i2vbench.device import resolve_device, slowness_note
     from i2vbench.files import write_atomic
     from i2vbench.model import load_model
     from i2vbench.profile_measure import profile_model
-    from i2vbench.run_commands import parse_model_args
     from i2vbench.rundir import RunDir
 
     adapter = load_model(
@@ -101,16 +101,20 @@ def _check_same(adapter: Model, run: RunDir) -> None:
     import json
 
     from i2vbench.fingerprint import canonical_json, differing_fields
+    from i2vbench.model import asked_options
+    from i2vbench.source_code import class_code_sha256
 
-    card = adapter.describe()
+    card = adapter.card
     asked = {
         "name": card.name,
         "version": card.version,
         "weights": card.weights,
         "options": dict(card.options),
+        "asked": asked_options(adapter),
+        "code_sha256": class_code_sha256(type(adapter)),
         "dtype": adapter.dtype or "default",
     }
-    stored = {**run.spec["model"], "dtype": run.spec["dtype"]}
+    stored = {**run.spec["model"], "dtype": run.spec.get("dtype")}
     lines = differing_fields(stored, json.loads(canonical_json(asked)))
     if lines:
         raise SpecMismatchError(

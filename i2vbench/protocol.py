@@ -73,6 +73,8 @@ class Protocol:
     """Metric -> what the protocol wants of it, where that is not the metric's own way."""
     num_frames: int | None = None
     """Frames of a clip that are scored, from the first; None for all."""
+    reader: str = "pyav"
+    """What decodes the clips: ``pyav``, or ``decord`` where published code reads with it."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """The options of suites (``-S key=value``) that the protocol asks for."""
     totals: Totals | None = None
@@ -104,8 +106,16 @@ class Protocol:
 
     def spec(self) -> dict[str, Any]:
         """What of the protocol itself changes every number."""
-        spec = {"name": self.name, "version": self.version, "num_frames": self.num_frames}
-        return {**spec, "sampling": dict(self.sampling)} if self.sampling else spec
+        spec: dict[str, Any] = {
+            "name": self.name,
+            "version": self.version,
+            "num_frames": self.num_frames,
+        }
+        if self.sampling:
+            spec["sampling"] = dict(self.sampling)
+        if self.reader != "pyav":
+            spec["reader"] = self.reader
+        return spec
 
 
 def load_protocol(name: str) -> Protocol:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from i2vbench.errors import UserError, did_you_mean
+from i2vbench.plain_text import short_repr
 from i2vbench.protocol import MetricChoice, Normalisation, Protocol, Totals
+from i2vbench.video_io import READERS
+from i2vbench.yaml_text import load_yaml
 
 _TOP = frozenset(
-    ("name", "version", "source", "notes", "num_frames", "sampling", "metrics", "totals")
+    (
+        "name",
+        "version",
+        "source",
+        "notes",
+        "num_frames",
+        "reader",
+        "sampling",
+        "metrics",
+        "totals",
+    )
 )
 _CHOICE = frozenset(f.name for f in dataclasses.fields(MetricChoice))
 
@@ -22,14 +36,13 @@ def read_protocol(path: Path) -> Protocol:
     Raises:
         UserError: no such file, not YAML, an unknown or missing key, or a value of the wrong type.
     """
-    import yaml
-
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"protocol {path} cannot be read as YAML: {line}") from error
-    return parse_protocol(data, str(path))
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"protocol {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"protocol {path} is not UTF-8 (byte {error.start})") from error
+    return parse_protocol(load_yaml(text, f"protocol {path}"), str(path))
 
 
 def parse_protocol(data: object, where: str) -> Protocol:
@@ -47,7 +60,9 @@ def parse_protocol(data: object, where: str) -> Protocol:
     }
     num_frames = top.get("num_frames")
     if num_frames is not None and (type(num_frames) is not int or num_frames < 1):
-        raise UserError(f"{where}: num_frames is {num_frames!r}, must be a whole number from 1")
+        raise UserError(
+            f"{where}: num_frames is {short_repr(num_frames)}, must be a whole number from 1"
+        )
     totals = top.get("totals")
     protocol = Protocol(
         name=_text(top["name"], f"{where}: name"),
@@ -56,6 +71,7 @@ def parse_protocol(data: object, where: str) -> Protocol:
         metrics=tuple(choices),
         choices={name: choice for name, choice in choices.items() if choice != MetricChoice()},
         num_frames=num_frames,
+        reader=_reader(top.get("reader", "pyav"), where),
         sampling=_mapping(top.get("sampling", {}), f"{where}: sampling"),
         totals=None if totals is None else _totals(totals, f"{where}: totals"),
         notes=_texts(top.get("notes", []), f"{where}: notes"),
@@ -66,6 +82,12 @@ def parse_protocol(data: object, where: str) -> Protocol:
                 if name not in choices:
                     raise UserError(f"{where}: totals name {name!r}: {did_you_mean(name, choices)}")
     return protocol
+
+
+def _reader(value: object, where: str) -> str:
+    if value not in READERS:
+        raise UserError(f"{where}: reader is {short_repr(value)}; accepted: {', '.join(READERS)}")
+    return str(value)
 
 
 def _choice(value: object, where: str) -> MetricChoice:
@@ -94,10 +116,12 @@ def _totals(value: object, where: str) -> Totals:
         keys = {"low", "high", "weight"}
         _check_keys(numbers, keys, keys, place)
         for key, number in numbers.items():
-            if type(number) not in (int, float):
-                raise UserError(f"{place}.{key} is {number!r}, must be a number")
+            if type(number) not in (int, float) or not abs(number) < math.inf:
+                raise UserError(f"{place}.{key} is {short_repr(number)}, must be a number")
         if not numbers["low"] < numbers["high"] or not numbers["weight"] > 0:
-            raise UserError(f"{place}: low must be below high and weight above 0, got {numbers}")
+            raise UserError(
+                f"{place}: low must be below high and weight above 0, got {short_repr(numbers)}"
+            )
         dimensions[name] = Normalisation(**{k: float(v) for k, v in numbers.items()})
     groups = {
         title: _texts(names, f"{where}.groups.{title}")
@@ -119,7 +143,9 @@ def _check_keys(
 ) -> None:
     for key in given:
         if key not in accepted:
-            raise UserError(f"{where}: key {key!r} is unknown: {did_you_mean(str(key), accepted)}")
+            raise UserError(
+                f"{where}: key {short_repr(key)} is unknown: {did_you_mean(key[:80], accepted)}"
+            )
     missing = sorted(needed - set(given))
     if missing:
         raise UserError(f"{where}: {', '.join(missing)} is missing")
@@ -127,17 +153,17 @@ def _check_keys(
 
 def _mapping(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise UserError(f"{where} is {value!r}, must be a mapping of names")
+        raise UserError(f"{where} is {short_repr(value)}, must be a mapping of names")
     return value
 
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{where} is {value!r}, must be text (quote it)")
+        raise UserError(f"{where} is {short_repr(value)}, must be text (quote it)")
     return " ".join(value.split())
 
 
 def _texts(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise UserError(f"{where} is {value!r}, must be a list of texts")
+        raise UserError(f"{where} is {short_repr(value)}, must be a list of texts")
     return tuple(_text(each, where) for each in value)

@@ -17,6 +17,8 @@ def protocol_text(protocol: Protocol) -> str:
     lines += [line for note in protocol.notes for line in _wrapped(f"* {note}", "  ", "    ")]
     frames = "all" if protocol.num_frames is None else f"the first {protocol.num_frames}"
     lines += ["", f"frames       {frames} of each clip"]
+    if protocol.reader != "pyav":
+        lines.append(f"reader       {protocol.reader}")
     if protocol.sampling:
         options = " ".join(f"-S {key}={value}" for key, value in protocol.sampling.items())
         lines.append(f"suite        {options}")

@@ -7,9 +7,7 @@ used), entry points of installed packages, and ``path/to/file.py:Name``.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from i2vbench.errors import UserError, did_you_mean
+from i2vbench.plain_text import error_line
+from i2vbench.user_file import load_user_file
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Registry:
         """
         path, _, attribute = name.rpartition(":")
         if path.endswith(".py"):
-            return _from_file(self.kind, Path(path), attribute)
+            return load_user_file(self.kind, Path(path), attribute)
         if name in self._builtin:
             module, attribute = self._builtin[name][0].split(":")
             return getattr(importlib.import_module(module), attribute)
@@ -79,27 +79,10 @@ class Registry:
             )
         try:
             return installed[name].load()
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:
             raise UserError(
-                f"{self.kind} {name!r} ({installed[name].value}) does not load: {error}"
+                f"{self.kind} {name!r} ({installed[name].value}) does not load: {error_line(error)}"
             ) from error
-
-
-def _from_file(kind: str, path: Path, attribute: str) -> Any:  # noqa: ANN401
-    if not path.is_file():
-        raise UserError(f"{kind} file {path} does not exist; give path/to/file.py:Name")
-    module_name = f"i2vbench_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their own module up while the file is still being executed.
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    if not hasattr(module, attribute):
-        public = [n for n in vars(module) if not n.startswith("_")]
-        raise UserError(f"{path} has no {attribute!r}: {did_you_mean(attribute, public)}")
-    return getattr(module, attribute)
 
 
 MODELS = Registry(
@@ -298,6 +281,10 @@ EXTRACTORS = Registry(
         "cotracker": (
             "i2vbench.metrics.features.cotracker:CoTrackerExtractor",
             "CoTracker2: tracks of 10 x 10 points (needs its package from git; non-commercial)",
+        ),
+        "lpips-alexnet": (
+            "i2vbench.metrics.features.lpips_alexnet:LPIPSExtractor",
+            "LPIPS's AlexNet and heads v0.1: distances of two frames",
         ),
         "amt-s": (
             "i2vbench.metrics.features.amt:AMTExtractor",

@@ -91,7 +91,11 @@ class Score:
     clips_sha256: str = ""
     """Of the clips and samples it was computed on: a later scoring keeps it while they stay."""
     code_sha256: str = ""
-    """Of the code that computed it: likewise."""
+    """Of the versions and the code that computed it: likewise."""
+    source: str = ""
+    """The name that it was asked for by: one of the registry, or ``path/to/file.py:Name``."""
+    arithmetic: str = ""
+    """``dtype backend`` that was asked for, e.g. ``fp32 torch``."""
     warnings: tuple[str, ...] = ()
     by_category: tuple[CategoryScore, ...] = ()
     """Of a clip metric, where the suite's samples have categories."""
@@ -183,9 +187,10 @@ def _refusal(version: object) -> str:
 
 
 def _refuse_contradictions(scores: tuple[Score, ...]) -> None:
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str, str], int] = {}
     for place, score in enumerate(scores):
-        first = seen.setdefault((score.protocol, score.metric), place)
+        # One metric may stand in several arithmetics, whose fingerprints differ.
+        first = seen.setdefault((score.protocol, score.metric, score.fingerprint), place)
         if first != place:
             raise FieldError(
                 f"scores[{place}].metric is that of scores[{first}] under the same protocol, each "

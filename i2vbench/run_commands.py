@@ -2,147 +2,58 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-import os
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from i2vbench.device import BACKENDS, check_scoring, resolve_device, slowness_note
+from i2vbench.command_options import (
+    CommonOptions,
+    MakingOptions,
+    ScoringOptions,
+    allow_missing_option,
+    common_options,
+    making_options,
+    parse_pairs,
+    scoring_options,
+    suite_arg_option,
+)
+from i2vbench.console import echo, shown
+from i2vbench.device import check_scoring, resolve_device, slowness_note
 from i2vbench.errors import UserError
+from i2vbench.files import file_sha256
 
 if TYPE_CHECKING:
-    from i2vbench.generation import Plan
+    from i2vbench.generation import GenerationOptions, Plan
     from i2vbench.model import Card, Model
     from i2vbench.progress import Progress
+    from i2vbench.protocol import Protocol
     from i2vbench.results import Results
     from i2vbench.rundir import RunDir
 
+logger = logging.getLogger(__name__)
+
 _BASELINES = ("static", "reference")
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _options(*options: Decorator) -> Decorator:
-    def apply(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return apply
-
-
-def _use_weights_dir(_: click.Context, __: click.Parameter, folder: Path | None) -> None:
-    if folder is not None:
-        # The way to worker processes as well.
-        os.environ["I2VBENCH_WEIGHTS"] = os.fspath(folder.resolve())
-
-
-suite_arg_option = click.option(
-    "-S",
-    "--suite-arg",
-    "suite_args",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of the suite, the value as YAML; repeat for more.",
-)
-_generation_options = _options(
-    click.option("-m", "--model", required=True, help="Name, or path/to/file.py:Class."),
-    click.option(
-        "-s", "--suite", default="playground", help="Name, NAME:PLACE, folder or manifest."
-    ),
-    suite_arg_option,
-    click.option(
-        "-a",
-        "--model-arg",
-        "model_args",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="An option of the model, the value as YAML; repeat for more.",
-    ),
-    click.option("--limit", type=int, help="The first so many samples alone."),
-    click.option("--num-takes", type=int, help="Clips per sample; the suite's own if left out."),
-    click.option("--seed", type=int, default=0, help="Seed of the run."),
-    click.option("--batch-size", type=int, default=4, help="Clips made together."),
-    click.option(
-        "--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), help="The model's own if left out."
-    ),
-    click.option("--dry-run", is_flag=True, help="Say what would be done, and stop."),
-)
-_common_options = _options(
-    click.option(
-        "-o",
-        "--output-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path("runs"),
-        help="Runs lie in OUTPUT_DIR/SUITE/MODEL-FINGERPRINT.",
-    ),
-    click.option("--device", default="auto", help="auto, cpu or cuda[:i]."),
-    click.option(
-        "--weights-dir",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
-        callback=_use_weights_dir,
-        expose_value=False,
-        help="Folder of weights looked at first; $I2VBENCH_WEIGHTS otherwise.",
-    ),
-    click.option("--max-failures", type=int, default=0, help="Failed takes that are forgiven."),
-    click.option("--quiet", is_flag=True, help="No progress bars, the board's path alone."),
-)
-arithmetic_options = _options(
-    click.option(
-        "--scoring-dtype",
-        type=click.Choice(["fp32", "bf16"]),
-        default="fp32",
-        help="Of the metrics' networks; bf16 is quicker, and a column of its own on boards.",
-    ),
-    click.option(
-        "--backend",
-        type=click.Choice(BACKENDS),
-        default="torch",
-        help="What runs the metrics' networks; openvino is quicker on a CPU, and a column of its "
-        "own on boards.",
-    ),
-)
-_scoring_options = _options(
-    click.option("--metrics", help="Names, separated by commas; all of the protocol if left out."),
-    click.option("--protocol", help="The suite's own if left out."),
-    arithmetic_options,
-)
+_BOARDS = ("board.txt", "board.md", "board.csv", "board.html")
 
 
 @click.command()
-@_generation_options
-@_scoring_options
-@_common_options
+@making_options
+@scoring_options
+@allow_missing_option
+@common_options
 @click.option(
     "--baselines/--no-baselines",
     default=True,
     help="Also score a frozen first frame and the real clips, where the suite has them.",
 )
-def run(
-    model: str,
-    suite: str,
-    suite_args: Sequence[str],
-    model_args: Sequence[str],
-    limit: int | None,
-    num_takes: int | None,
-    seed: int,
-    batch_size: int,
-    dtype: str | None,
-    dry_run: bool,
-    metrics: str | None,
-    protocol: str | None,
-    scoring_dtype: str,
-    backend: str,
-    output_dir: Path,
-    device: str,
-    max_failures: int,
-    quiet: bool,
-    baselines: bool,
-) -> None:
+def run(baselines: bool, **values: Any) -> None:  # noqa: ANN401
     """Make the videos of a suite, score them, and show the board.
 
     Repeat the command to go on after an interruption.
@@ -150,88 +61,75 @@ def run(
     from i2vbench.generation import open_run
     from i2vbench.protocol import load_protocol
 
-    check_scoring(backend, scoring_dtype, resolve_device(device))
-    adapter, plan = _prepare(
-        model, suite, suite_args, model_args, limit, num_takes, seed, batch_size, dtype, device
-    )
-    chosen = load_protocol(protocol or plan.suite.protocol)
+    making, common = MakingOptions.of(values), CommonOptions.of(values)
+    scoring = ScoringOptions.of(values)
+    # Absolute from here on: an adapter may change the current folder.
+    output_dir = common.output_dir.absolute()
+    check_scoring(scoring.backend, scoring.scoring_dtype, resolve_device(common.device))
+    asked = scoring.metric_names
+    adapter, plan = _prepare(making, common)
+    protocol = load_protocol(scoring.protocol or plan.suite.protocol)
+    names = asked or list(protocol.metrics_on(plan.suite.name))
     # Before hours of generation, not only beside the scores.
-    _announce(adapter, plan, dry_run, chosen.sampling_note(plan.suite, plan.geometry))
-    names = _metric_names(metrics)
-    entrants: list[tuple[Model, Plan]] = [(adapter, plan)]
-    if baselines:
-        entrants += _baselines(model, plan, batch_size)
-    if dry_run:
+    _announce(adapter, plan, making, protocol.sampling_note(plan.suite, plan.geometry))
+    _check_readiness(names, protocol, scoring, dry_run=making.dry_run)
+    if making.dry_run:
         return
+    entrants = [_Entrant(model=adapter, plan=plan)]
+    if baselines:
+        entrants += _baselines(making.model, plan, making.batch_size)
     directory = open_run(adapter, plan, output_dir)
-    if all(
-        _is_done(open_run(a, p, output_dir), p, protocol, names, scoring_dtype, backend)
-        for a, p in entrants
-    ):
-        click.echo(f"All is done: {directory.path}")
-        if not quiet:
-            click.echo((directory.path / "board.txt").read_text(encoding="utf-8"), nl=False)
-        _leave(directory, plan, max_failures)
-    table: list[Results] = []
-    for entrant, its_plan in entrants:
-        name = entrant.describe().name
-        its_run = _generate(entrant, its_plan, output_dir, _progress(quiet, name))
-        card = entrant.describe()
-        results = _score(
-            its_run,
-            its_plan,
-            card,
-            names,
-            protocol,
-            device,
-            scoring_dtype,
-            backend,
-            _progress(quiet, name),
-        )
-        table.append(results)
-    board = _render(table, directory.path)
-    if not quiet:
-        click.echo()
-        click.echo(board, nl=False)
-    click.echo(f"Results: {directory.path}")
-    _leave(directory, plan, max_failures)
+    table: list[RunDir] = []
+    is_done = not making.redo and all(
+        each.is_done(output_dir, protocol, names, scoring) for each in entrants
+    )
+    if is_done:
+        table = [open_run(e.model, e.plan, output_dir) for e in entrants]
+    else:
+        for number, entrant in enumerate(entrants):
+            name = entrant.model.card.name
+            its_run = _generate(
+                entrant, output_dir, _progress(common.quiet, name), making, is_first=number == 0
+            )
+            _score(its_run, entrant.plan, entrant.model.card, scoring, common)
+            table.append(its_run)
+    # Its record as generation and scoring left it, not as it was opened.
+    directory = table[0]
+    board, is_new = _draw(table, directory)
+    if is_done and not is_new:
+        echo(f"All is done: {shown(directory.path)}")
+    if not common.quiet:
+        echo()
+        echo(board, newline=False)
+    echo(f"Results: {shown(directory.path)}")
+    _leave(directory, plan, common, names)
 
 
 @click.command()
-@_generation_options
-@_common_options
-def generate(
-    model: str,
-    suite: str,
-    suite_args: Sequence[str],
-    model_args: Sequence[str],
-    limit: int | None,
-    num_takes: int | None,
-    seed: int,
-    batch_size: int,
-    dtype: str | None,
-    dry_run: bool,
-    output_dir: Path,
-    device: str,
-    max_failures: int,
-    quiet: bool,
-) -> None:
+@making_options
+@common_options
+def generate(**values: Any) -> None:  # noqa: ANN401
     """Make the videos of a suite; score them later with `i2vbench score RUN`."""
-    adapter, plan = _prepare(
-        model, suite, suite_args, model_args, limit, num_takes, seed, batch_size, dtype, device
-    )
-    _announce(adapter, plan, dry_run)
-    if dry_run:
+    making, common = MakingOptions.of(values), CommonOptions.of(values)
+    output_dir = common.output_dir.absolute()
+    adapter, plan = _prepare(making, common)
+    _announce(adapter, plan, making)
+    if making.dry_run:
         return
-    directory = _generate(adapter, plan, output_dir, _progress(quiet, adapter.describe().name))
-    click.echo(f"Videos: {directory.path / 'videos'}")
-    _leave(directory, plan, max_failures)
+    directory = _generate(
+        _Entrant(model=adapter, plan=plan),
+        output_dir,
+        _progress(common.quiet, adapter.card.name),
+        making,
+    )
+    echo(f"Videos: {shown(directory.path / 'videos')}")
+    _leave(directory, plan, common)
 
 
 @click.command()
 @click.argument("target", type=click.Path(exists=True, path_type=Path))
-@_scoring_options
-@_common_options
+@scoring_options
+@common_options
 @click.option(
     "-s",
     "--suite",
@@ -243,17 +141,10 @@ def generate(
 )
 def score(
     target: Path,
-    metrics: str | None,
-    protocol: str | None,
-    scoring_dtype: str,
-    backend: str,
-    output_dir: Path,
-    device: str,
-    max_failures: int,
-    quiet: bool,
     suite: str | None,
     suite_args: Sequence[str],
     name: str | None,
+    **values: Any,  # noqa: ANN401
 ) -> None:
     """Score TARGET: a run directory, a folder of videos, or a manifest (JSONL or CSV).
 
@@ -264,7 +155,8 @@ def score(
     from i2vbench.reopen import reopen_run
     from i2vbench.suites import load_suite
 
-    check_scoring(backend, scoring_dtype, resolve_device(device))
+    scoring, common = ScoringOptions.of(values), CommonOptions.of(values)
+    check_scoring(scoring.backend, scoring.scoring_dtype, resolve_device(common.device))
     options = parse_pairs(suite_args, "-S")
     if options and suite is None:
         raise UserError("-S: options of a suite need --suite")
@@ -275,121 +167,109 @@ def score(
     else:
         if suite is not None and loaded is None:
             loaded = load_suite(suite)
-        directory, plan, card = open_existing(target, output_dir, name, loaded)
-    results = _score(
-        directory,
-        plan,
-        card,
-        _metric_names(metrics),
-        protocol,
-        device,
-        scoring_dtype,
-        backend,
-        _progress(quiet, card.name),
-    )
-    board = _render([results], directory.path)
-    if not quiet:
-        click.echo()
-        click.echo(board, nl=False)
-    click.echo(f"Results: {directory.path}")
-    _leave(directory, plan, max_failures)
+        directory, plan, card = open_existing(target, common.output_dir, name, loaded)
+    results = _score(directory, plan, card, scoring, common)
+    board, _ = _draw([directory], directory)
+    if not common.quiet:
+        echo()
+        echo(board, newline=False)
+    echo(f"Results: {shown(directory.path)}")
+    names = scoring.metric_names or [score.source for score in results.scores]
+    _leave(directory, plan, common, names)
 
 
-def _prepare(
-    model: str,
-    suite: str,
-    suite_args: Sequence[str],
-    model_args: Sequence[str],
-    limit: int | None,
-    num_takes: int | None,
-    seed: int,
-    batch_size: int,
-    dtype: str | None,
-    device: str,
-) -> tuple[Model, Plan]:
+@dataclass(frozen=True, kw_only=True)
+class _Entrant:
+    """A model with the clips that are wanted of it."""
+
+    model: Model
+    plan: Plan
+
+    def is_done(
+        self, output_dir: Path, protocol: Protocol, names: Sequence[str], scoring: ScoringOptions
+    ) -> bool:
+        """Whether every clip is there, as it was recorded, and every score is of these clips."""
+        from i2vbench.generation import missing_clips, open_run
+        from i2vbench.run_results import ScoredView, unscored
+
+        run = open_run(self.model, self.plan, output_dir)
+        if run.status != "scored" or run.view != self.plan.view():
+            return False
+        arithmetic = f"{scoring.scoring_dtype} {scoring.backend}"
+        view = ScoredView.of(run, self.plan, protocol, arithmetic)
+        reads_reference = "reference" in self.model.modes
+        return not unscored(run, view, names) and not missing_clips(
+            run, self.plan, reads_reference=reads_reference, names_damage=False
+        )
+
+
+def _prepare(making: MakingOptions, common: CommonOptions) -> tuple[Model, Plan]:
+    from i2vbench.command_options import parse_model_args
     from i2vbench.generation import plan_run
     from i2vbench.model import load_model
     from i2vbench.suites import load_suite
 
     adapter = load_model(
-        model, parse_model_args(model_args), device=resolve_device(device), dtype=dtype
+        making.model,
+        parse_model_args(making.model_args),
+        device=resolve_device(common.device),
+        dtype=making.dtype,
     )
-    loaded = load_suite(suite, parse_pairs(suite_args, "-S"))
+    loaded = load_suite(making.suite, parse_pairs(making.suite_args, "-S"))
     plan = plan_run(
         loaded,
         adapter.geometry,
-        num_takes=loaded.num_takes if num_takes is None else num_takes,
-        seed=seed,
-        limit=limit,
-        batch_size=batch_size,
+        num_takes=loaded.num_takes if making.num_takes is None else making.num_takes,
+        seed=making.seed,
+        limit=making.limit,
+        batch_size=making.batch_size,
+        samples=making.sample_ids,
     )
     return adapter, plan
 
 
-def parse_model_args(pairs: Sequence[str]) -> dict[str, Any]:
-    """The options of a model; see :func:`parse_pairs`."""
-    return parse_pairs(pairs, "-a")
-
-
-def parse_pairs(pairs: Sequence[str], flag: str) -> dict[str, Any]:
-    """``key=value`` pairs, the values as YAML; ``flag`` is what errors call them.
-
-    Raises:
-        UserError: a pair without '=', a key given twice, or a value that is no YAML.
-    """
-    import yaml
-
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, text = pair.partition("=")
-        key = key.strip().replace("-", "_")
-        if not separator or not key:
-            example = {"-a": "num_inference_steps=20", "-S": "num_clips=512"}[flag]
-            raise UserError(f"{flag} {pair!r}: accepted is KEY=VALUE, e.g. {flag} {example}")
-        if key in values:
-            raise UserError(f"{flag} {pair!r}: {key} is given twice")
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"{flag} {pair!r}: the value is not YAML") from error
-    return values
-
-
-def _metric_names(metrics: str | None) -> list[str] | None:
-    """The wanted metrics; each name is checked before hours are spent."""
-    if metrics is None:
-        return None
-    from i2vbench.errors import did_you_mean
-    from i2vbench.registry import METRICS
-
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
-    known = [entry.name for entry in METRICS.entries()]
-    for name in names:
-        if name not in known and ".py:" not in name:
-            raise UserError(f"metric {name!r} is unknown: {did_you_mean(name, known)}")
-    if not names:
-        raise UserError(f"--metrics {metrics!r} names no metric")
-    return list(dict.fromkeys(names))
-
-
-def _announce(adapter: Model, plan: Plan, dry_run: bool, note: str = "") -> None:
-    card = adapter.describe()
+def _announce(adapter: Model, plan: Plan, making: MakingOptions, note: str = "") -> None:
+    card = adapter.card
     number = sum(len(batch) for batch in plan.batches)
-    click.echo(
+    echo(
         f"{card.name} on {plan.suite.name} {plan.suite.version}: "
         f"{number} clips, {plan.geometry}, on {adapter.device}"
     )
     slow = slowness_note(adapter.dtype, adapter.device)
     for line in filter(None, [*card.notes, *plan.suite.notes, note, slow]):
-        click.echo(f"  {line}")
-    if dry_run:
+        echo(f"  {line}")
+    if making.dry_run:
         from i2vbench.fingerprint import canonical_json
         from i2vbench.generation import run_spec
 
-        click.echo(canonical_json(run_spec(card, plan, adapter.dtype or "default")))
+        echo(canonical_json({**run_spec(adapter, plan), "view": plan.view()}))
 
 
-def _baselines(model: str, plan: Plan, batch_size: int) -> list[tuple[Model, Plan]]:
+def _check_readiness(
+    names: Sequence[str], protocol: Protocol, scoring: ScoringOptions, *, dry_run: bool
+) -> None:
+    """Says which metrics cannot run, and stops where something is absent, unless allowed.
+
+    A damaged file does not stop the run: it is named now, and its column says so.
+    """
+    from i2vbench.readiness import unready_metrics
+
+    unready = unready_metrics(names, protocol, download=not dry_run)
+    for each in unready:
+        echo(f"  {each.metric} cannot run: {each.reason}", err=True)
+    absent = [each for each in unready if not each.is_damaged]
+    if not absent or scoring.allow_missing_metrics:
+        return
+    weights = " ".join(dict.fromkeys(each.weights for each in absent if each.weights))
+    fetch = f"get the weights with `i2vbench weights fetch {weights}`, " if weights else ""
+    metrics = len({each.metric for each in absent})
+    raise UserError(
+        f"protocol {protocol.name}: {metrics} of its {len(names)} metrics cannot run here; {fetch}"
+        "choose others with --metrics, or leave their columns empty with --allow-missing-metrics"
+    )
+
+
+def _baselines(model: str, plan: Plan, batch_size: int) -> list[_Entrant]:
     """The baselines that the suite allows, on the samples that have a real clip."""
     from i2vbench.generation import plan_run
     from i2vbench.model import load_model
@@ -397,54 +277,44 @@ def _baselines(model: str, plan: Plan, batch_size: int) -> list[tuple[Model, Pla
     if model in _BASELINES or not any(r.sample.load_reference for r in plan.requests):
         return []
     its_plan = plan_run(
-        plan.suite, plan.geometry, seed=plan.seed, limit=plan.limit, batch_size=batch_size
+        plan.suite,
+        plan.geometry,
+        seed=plan.seed,
+        limit=plan.limit,
+        batch_size=batch_size,
+        samples=plan.chosen,
     )
-    return [(load_model(name), its_plan) for name in _BASELINES]
+    return [_Entrant(model=load_model(name), plan=its_plan) for name in _BASELINES]
 
 
 def _progress(quiet: bool, name: str) -> Progress:
-    from i2vbench.progress import BarProgress, SilentProgress
+    from i2vbench.progress import BarProgress, LineProgress, SilentProgress
 
-    return SilentProgress() if quiet else BarProgress(name)
+    if quiet:
+        return SilentProgress()
+    if sys.stderr.isatty():
+        return BarProgress(name)
+    return LineProgress(name, lambda line: echo(line, err=True))
 
 
-def _is_done(
-    directory: RunDir,
-    plan: Plan,
-    protocol: str | None,
-    metrics: Sequence[str] | None,
-    dtype: str,
-    backend: str,
-) -> bool:
-    from i2vbench.generation import pending_batches
-    from i2vbench.protocol import load_protocol
-    from i2vbench.scoring import score_key
+def _generate(
+    entrant: _Entrant,
+    output_dir: Path,
+    progress: Progress,
+    making: MakingOptions,
+    *,
+    is_first: bool = True,
+) -> RunDir:
+    from i2vbench.generation import GenerationOptions, carry_out
 
-    chosen = load_protocol(protocol or plan.suite.protocol)
-    return (
-        directory.status == "scored"
-        and directory.score_key == score_key(chosen, metrics, dtype, backend)
-        and directory.results_file.is_file()
-        and not pending_batches(directory, plan)
+    options: GenerationOptions = GenerationOptions(
+        timeout_s=making.timeout_s, redo=making.redo and is_first
     )
-
-
-def _generate(adapter: Model, plan: Plan, output_dir: Path, progress: Progress) -> RunDir:
-    from i2vbench.generation import carry_out
-
-    return carry_out(adapter, plan, output_dir, progress)
+    return carry_out(entrant.model, entrant.plan, output_dir, progress, options)
 
 
 def _score(
-    directory: RunDir,
-    plan: Plan,
-    card: Card,
-    metrics: Sequence[str] | None,
-    protocol: str | None,
-    device: str,
-    dtype: str,
-    backend: str,
-    progress: Progress,
+    directory: RunDir, plan: Plan, card: Card, scoring: ScoringOptions, common: CommonOptions
 ) -> Results:
     from i2vbench.scoring import score_run
     from i2vbench.weights import cache_root
@@ -453,30 +323,64 @@ def _score(
         directory,
         plan,
         card,
-        metrics=metrics,
-        protocol=protocol,
-        device=resolve_device(device),
-        dtype=dtype,
-        backend=backend,
+        metrics=scoring.metric_names,
+        protocol=scoring.protocol,
+        device=resolve_device(common.device),
+        dtype=scoring.scoring_dtype,
+        backend=scoring.backend,
         cache_dir=cache_root() / "features",
-        progress=progress,
+        progress=_progress(common.quiet, card.name),
     )
 
 
-def _render(table: Sequence[Results], directory: Path) -> str:
-    """Writes board.txt, .md, .csv and .html; the core knows the boards by name alone."""
+def _draw(table: Sequence[RunDir], directory: RunDir) -> tuple[str, bool]:
+    """The board of the runs, and whether its files were not there and had to be written."""
+    from i2vbench.results import load_results
+
+    if _is_drawn(table, directory):
+        return (directory.path / _BOARDS[0]).read_text(encoding="utf-8"), False
+    # The core knows the boards only by name.
     render_all = importlib.import_module("i2vbench.leaderboards.commands").render_all
-    text: str = render_all(list(table), directory)
-    return text
+    board: str = render_all([load_results(run.path) for run in table], directory.path)
+    with directory.lock():
+        key = f"{_hash_of_results(table)} {_hash_of_boards(directory)}"
+        directory.set_status(directory.status, board_key=key)
+    return board, True
 
 
-def _leave(directory: RunDir, plan: Plan, max_failures: int) -> None:
-    """Names the failed takes; exit code 1 where they are more than forgiven, else 0."""
-    from i2vbench.generation import takes_in_order
+def _is_drawn(table: Sequence[RunDir], directory: RunDir) -> bool:
+    """Whether the boards are those that were drawn of these results; damaged ones are named."""
+    of_results, _, of_boards = directory.board_key.partition(" ")
+    if of_results != _hash_of_results(table):
+        return False
+    if of_boards != _hash_of_boards(directory):
+        boards = f"{directory.path}/{_BOARDS[0].partition('.')[0]}.*"
+        logger.warning("%s: a board is missing or not as it was drawn; it is drawn again", boards)
+        return False
+    return True
 
-    failed = [take for take in takes_in_order(directory, plan) if take.status == "failed"]
-    for take in failed[:5]:
-        click.echo(f"failed: {take.id}, take {take.take}: {take.error}", err=True)
+
+def _hash_of_results(table: Sequence[RunDir]) -> str:
+    digests = "".join(file_sha256(run.results_file) for run in table)
+    return hashlib.sha256(digests.encode()).hexdigest()
+
+
+def _hash_of_boards(directory: RunDir) -> str:
+    """Of all boards together; empty where one is missing."""
+    files = [directory.path / name for name in _BOARDS]
+    if not all(file.is_file() for file in files):
+        return ""
+    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+
+
+def _leave(directory: RunDir, plan: Plan, common: CommonOptions, names: Sequence[str] = ()) -> None:
+    """Names the clips that failed; exit code 1 where more are missing than forgiven, else 0."""
+    from i2vbench.failures import failed_clips, num_without_score
+
+    failed = failed_clips(directory, plan)
+    for failure in failed[:5]:
+        echo(f"failed: {failure}", err=True)
     if len(failed) > 5:
-        click.echo(f"... and {len(failed) - 5} more in {directory.path}/takes.*.jsonl", err=True)
-    sys.exit(1 if len(failed) > max_failures else 0)
+        echo(f"... and {len(failed) - 5} more in {shown(directory.path)}/takes.*.jsonl", err=True)
+    number = max(len(failed), num_without_score(directory, names))
+    sys.exit(1 if number > common.max_failures else 0)

@@ -1,8 +1,15 @@
-"""How sure a mean over clips is: the percentile bootstrap (Efron 1979)."""
+"""Means over samples, and how sure they are.
+
+The clips of one sample (its takes) are not independent: a sample counts once, with the mean of its
+takes, and intervals treat samples as the independent observations. Of plain numbers the interval
+is the percentile bootstrap (Efron 1979), of shares Wilson's (1927).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +18,81 @@ _CHUNK_ELEMENTS = 1 << 20
 """Drawn indices in memory at once (8 MiB), however many clips there are."""
 
 
+def mean_over_samples(values: Mapping[str, Iterable[float]]) -> float:
+    """The mean over the samples of the mean of their takes; the order of neither matters.
+
+    Args:
+        values: sample id -> the finite values of its takes, at least one.
+
+    Raises:
+        ValueError: no sample.
+
+    >>> mean_over_samples({"a": [1.0], "b": [0.0, 0.0, 3.0]})
+    1.0
+    """
+    if not values:
+        raise ValueError("a mean needs at least one sample, got none")
+    means = sample_means(values)
+    return math.fsum(means) / len(means)
+
+
+def sample_means(values: Mapping[str, Iterable[float]]) -> list[float]:
+    """The mean of each sample's takes, in the order of the sorted ids: draws depend on no other.
+
+    >>> sample_means({"b": [1.0, 2.0], "a": [3.0]})
+    [3.0, 1.5]
+    """
+    takes = (list(values[sample_id]) for sample_id in sorted(values))
+    return [math.fsum(each) / len(each) for each in takes]
+
+
+def wilson_interval(
+    share: float, num_samples: int, *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Wilson's score interval of a share (E. Wilson 1927, JASA 22): it has a width at 0 and 1 too.
+
+    The share is the mean over samples of values in [0, 1]: 0 or 1, or means of several of these, as
+    with takes. Their variance is at most that of 0 and 1 at the same mean, so that the interval
+    holds the true share about as often as it says or more often. Simulated, 2000 sets each of 10,
+    24 and 64 samples at true shares of 0.05, 0.3, 0.5 and 0.9: held in 91 to 98 % with one take, in
+    98 to 99 % with five whose correlation is 0.5, and in 99 % for shares of two questions (0.7).
+
+    Args:
+        share: in [0, 1].
+        num_samples: samples, not clips.
+        confidence: in (0, 1).
+
+    Returns:
+        In [0, 1], ``share`` inside.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    >>> low, high = wilson_interval(1.0, 24)
+    >>> round(low, 3), high
+    (0.862, 1.0)
+    """
+    _check_confidence(confidence)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must lie in [0, 1], got {share}")
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    shrink = 1 + z**2 / num_samples
+    centre = (share + z**2 / (2 * num_samples)) / shrink
+    spread = share * (1 - share) / num_samples + z**2 / (4 * num_samples**2)
+    reach = z * math.sqrt(spread) / shrink
+    # At 0 and 1 the formula gives 0 and 1 but for rounding.
+    return max(0.0, min(centre - reach, share)), min(1.0, max(centre + reach, share))
+
+
 def bootstrap_mean(
     values: Sequence[float] | NDArray[np.float64], *, num_resamples: int = 1000, seed: int = 0
 ) -> NDArray[np.float64]:
     """The means of ``num_resamples`` resamples of ``values``, drawn with replacement.
 
     Args:
-        values: one per clip, any unit.
+        values: one per sample, any unit.
         num_resamples: how many means come back.
         seed: the same seed and values give the same bits.
 
@@ -53,8 +128,10 @@ def bootstrap_mean_interval(
 ) -> tuple[float, float] | None:
     """The percentile interval of the mean of ``values``; None for fewer than two.
 
-    Each value counts as independent. The interval is somewhat narrow for few values: at 10 it
-    holds the true mean in about 90 % of the cases instead of 95 %.
+    Each value counts as independent: give the means of samples, not the values of takes. The
+    interval is somewhat narrow for few values. Simulated (1000 sets each, normal and exponential
+    values, one take or the mean of five), it held the true mean in 88 to 91 % at 10 samples, 90 to
+    95 % at 24, 93 to 95 % at 64.
 
     Raises:
         ValueError: as :func:`bootstrap_mean`, or a confidence that is not between 0 and 1.
@@ -64,22 +141,26 @@ def bootstrap_mean_interval(
     >>> bootstrap_mean_interval([2.0]) is None
     True
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    _check_confidence(confidence)
     if len(values) < 2:
         return None
     means = bootstrap_mean(values, num_resamples=num_resamples, seed=seed)
     return percentile_interval(means, confidence)
 
 
-def resample_counts(num_clips: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each resample, drawn with replacement, takes each clip.
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+
+
+def resample_counts(num_samples: int, num_resamples: int, seed: int) -> NDArray[np.int64]:
+    """How often each resample, drawn with replacement, takes each sample.
 
     Returns:
-        int64 ``(num_resamples, num_clips)``; each row sums to ``num_clips``.
+        int64 ``(num_resamples, num_samples)``; each row sums to ``num_samples``.
     """
-    even = np.full(num_clips, 1 / num_clips)
-    return np.random.default_rng(seed).multinomial(num_clips, even, num_resamples)
+    even = np.full(num_samples, 1 / num_samples)
+    return np.random.default_rng(seed).multinomial(num_samples, even, num_resamples)
 
 
 def percentile_interval(

@@ -1,4 +1,4 @@
-"""What the rows and states of a scoring add up to: scores with intervals, and ``results.json``."""
+"""What the rows and states of a scoring add up to: scores with intervals, counts, categories."""
 
 from __future__ import annotations
 
@@ -6,37 +6,53 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from i2vbench.clip import as_number
 from i2vbench.generation import Plan
-from i2vbench.metric import ClipMetric, SetMetric
+from i2vbench.metric import ClipMetric, Metric, SetMetric
 from i2vbench.metric_runs import MetricRun
-from i2vbench.model import Card
-from i2vbench.protocol import Protocol
-from i2vbench.results import CategoryScore, Results, Score
-from i2vbench.rundir import RunDir
-from i2vbench.statistics import bootstrap_mean_interval
+from i2vbench.plain_text import error_line, one_line
+from i2vbench.results import CategoryScore, Score
+from i2vbench.statistics import (
+    bootstrap_mean_interval,
+    mean_over_samples,
+    sample_means,
+    wilson_interval,
+)
 
 NUM_RESAMPLES = 1000
 """Of every bootstrap interval; a set metric may take fewer where one costs seconds."""
 
 
-def score_of(metric_run: MetricRun, plan: Plan) -> Score:
-    """The score of a metric that has seen its clips, with interval, counts and categories."""
+def score_of(
+    metric_run: MetricRun, plan: Plan, *, lengths: Sequence[int], notes: Sequence[str]
+) -> Score:
+    """The score of a metric that has seen its clips, with interval, counts and categories.
+
+    Args:
+        metric_run: the metric with its rows.
+        plan: the clips that should be in it.
+        lengths: the distinct numbers of frames that the clips have.
+        notes: what a reader must know of clips and references.
+    """
     metric = metric_run.metric
     expected = [(r.sample.id, r.take) for r in plan.requests if metric_run.wants(r)]
     rows = [metric_run.rows[key] for key in expected]
     good = [row for row in rows if not row["error"]]
     value, reason, interval = None, "", None
+    warnings: list[str] = []
     if not expected:
         reason = f"no sample of the suite has {', '.join(sorted(metric.needs))}"
     elif not good:
         reason = f"no clip could be scored; the first error: {rows[0]['error']}"
     else:
         try:
-            value = float(metric.compute())
-        except ValueError as error:
-            reason = str(error)
-        else:
+            value = as_number(metric.compute(), metric.name)
             interval = _interval(metric_run, good)
+            warnings = list(metric.warnings())
+        except ValueError as error:
+            value, reason = None, one_line(error)
+        except (Exception, SystemExit) as error:  # a user's own metric may raise anything
+            value, reason = None, error_line(error)
     return Score(
         metric=metric.name,
         label=metric_run.label,
@@ -48,8 +64,8 @@ def score_of(metric_run: MetricRun, plan: Plan) -> Score:
         n_scored=len(good),
         n_expected=len(expected),
         ci95=interval,
-        fingerprint=metric_run.fingerprint,
-        warnings=(*metric.warnings(), *filter(None, [metric_run.note])),
+        fingerprint=metric_run.score_fingerprint(plan, lengths),
+        warnings=(*warnings, *filter(None, [metric_run.note]), *notes),
         by_category=_by_category(metric_run, plan, good),
     )
 
@@ -57,22 +73,27 @@ def score_of(metric_run: MetricRun, plan: Plan) -> Score:
 def _interval(metric_run: MetricRun, rows: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
     if isinstance(metric_run.metric, SetMetric):
         return metric_run.metric.interval(metric_run.examples, num_resamples=NUM_RESAMPLES, seed=0)
-    return _mean_interval(rows)
+    return _mean_interval(metric_run.metric, _by_sample(rows))
 
 
-def _mean_interval(rows: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
-    # The takes of a sample are not independent: the bootstrap resamples samples.
-    by_sample: dict[str, list[float]] = {}
+def _by_sample(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {}
     for row in rows:
-        by_sample.setdefault(row["id"], []).append(row["value"])
-    means = [sum(values) / len(values) for values in by_sample.values()]
-    return bootstrap_mean_interval(means, num_resamples=NUM_RESAMPLES, seed=0)
+        values.setdefault(row["id"], []).append(row["value"])
+    return values
+
+
+def _mean_interval(metric: Metric, values: dict[str, list[float]]) -> tuple[float, float] | None:
+    """Of the mean over samples of their takes' mean; takes are no observations of their own."""
+    if metric.interval_kind == "share":
+        return wilson_interval(mean_over_samples(values), len(values))
+    return bootstrap_mean_interval(sample_means(values), num_resamples=NUM_RESAMPLES, seed=0)
 
 
 def _by_category(
     metric_run: MetricRun, plan: Plan, rows: Sequence[dict[str, Any]]
 ) -> tuple[CategoryScore, ...]:
-    """The means of a clip metric in each category, in the order of the suite."""
+    """A clip metric's means over the samples of each category, in the order of the suite."""
     if not isinstance(metric_run.metric, ClipMetric):
         return ()
     wanted = [request for request in plan.requests if metric_run.wants(request)]
@@ -84,47 +105,13 @@ def _by_category(
     return tuple(
         CategoryScore(
             category=category,
-            value=sum(row["value"] for row in scored[category]) / len(scored[category])
-            if category in scored
-            else None,
+            value=mean_over_samples(_by_sample(scored[category])) if category in scored else None,
             n_scored=len(scored.get(category, [])),
             n_expected=expected[category],
-            ci95=_mean_interval(scored[category]) if category in scored else None,
+            ci95=_mean_interval(metric_run.metric, _by_sample(scored[category]))
+            if category in scored
+            else None,
         )
         for category in expected
         if category
-    )
-
-
-def results_of(
-    run: RunDir, plan: Plan, card: Card, protocol: Protocol, scores: Sequence[Score]
-) -> Results:
-    """What ``results.json`` holds."""
-    takes = run.takes()
-    states = [
-        takes[key].status if key in takes else "missing"
-        for key in ((r.sample.id, r.take) for r in plan.requests)
-    ]
-    return Results(
-        run=run.path.name,
-        run_fingerprint=run.fingerprint,
-        suite=run.spec["suite"],
-        protocol=f"{protocol.name} {protocol.version}",
-        model={
-            "name": card.name,
-            "version": card.version,
-            "weights": card.weights,
-            "options": dict(card.options),
-            "num_parameters": card.num_parameters,
-            "notes": list(card.notes),
-        },
-        seed=plan.seed,
-        num_takes=plan.num_takes,
-        counts={
-            "expected": len(states),
-            "ok": states.count("ok"),
-            "failed": len(states) - states.count("ok") - states.count("skipped"),
-            "skipped": states.count("skipped"),
-        },
-        scores=tuple(scores),
     )

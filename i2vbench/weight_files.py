@@ -59,6 +59,7 @@ _FILES = (
         sha256="8abc8db6247f5a43875ffbbc2de047b9eca196f533d9388d0cac7eaaa084e257",
         licence="BSD-3-Clause",
         used_by=("lpips_first_frame", "lpips_reference"),
+        loaded_by=("lpips-alexnet",),
         embedded=f"{_FEATURES}/lpips-alexnet.safetensors",
     ),
     WeightFile(

@@ -1,9 +1,11 @@
-"""Weights: found, checked and, where allowed, downloaded; never unpickled here.
+"""Weights: found, checked and, where allowed, downloaded; never read or run here.
 
 A file is looked for in ``--weights-dir`` or ``$I2VBENCH_WEIGHTS``, then in the cache, then inside
 an installed package; only then is it downloaded, into the cache. ``I2VBENCH_OFFLINE=1`` or
 ``HF_HUB_OFFLINE=1`` forbid that. What is found is hashed once a process and compared with the
 register: weights of another hash are another network, and would give numbers all the same.
+TorchScript is a program: it is run where the register states its whole hash, or where
+``I2VBENCH_TRUST`` does.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 from i2vbench.download import DownloadError, download
 from i2vbench.errors import MissingWeightsError, UserError, did_you_mean
 from i2vbench.files import file_sha256, write_atomic
+from i2vbench.weight_content import visible_damage
 from i2vbench.weight_files import WEIGHT_FILES, WeightFile
 
 _HEX_DIGITS = 64
@@ -58,12 +61,13 @@ def locate(name: str, weights_dir: Path | None = None) -> Found | None:
     """Where the file lies, unchecked; None where it is not here.
 
     Raises:
+        MissingWeightsError: a folder may not be looked into.
         UserError: no such name, or the weights folder does not exist.
     """
     entry = weight_file(name)
     places = [(_weights_dir(weights_dir), "weights dir"), (cache_dir(), "cache")]
     for folder, place in places:
-        if folder is not None and (folder / entry.file).is_file():
+        if folder is not None and _is_file(entry, folder / entry.file):
             return Found(path=folder / entry.file, place=place)
     embedded = _embedded(entry)
     return None if embedded is None else Found(path=embedded, place="embedded")
@@ -120,7 +124,51 @@ def sha256_of(name: str, weights_dir: Path | None = None) -> str:
     entry = weight_file(name)
     if len(entry.sha256) == _HEX_DIGITS:
         return entry.sha256
-    return _digest(resolve(name, weights_dir))
+    return digest(resolve(name, weights_dir))
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file; hashed once a process, as long as nobody touches it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    state = path.stat()
+    # The time of change and the inode tell a copy that kept size and date.
+    mark = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    return _digest_of_state(path, mark)
+
+
+def require_trust(name: str, path: Path) -> str:
+    """The sha256 of a program that may be run: the register's, or one that the user trusts.
+
+    Raises:
+        MissingWeightsError: it is neither.
+    """
+    entry, found = weight_file(name), digest(path)
+    trusted = os.environ.get("I2VBENCH_TRUST", "").lower().replace(",", " ").split()
+    if found in (entry.sha256, *trusted):
+        return found
+    raise MissingWeightsError(
+        f"weights {name!r}: {path} is TorchScript, which is a program, and its sha256 {found} is "
+        f"not in the register, so it is not run; if you trust it, set I2VBENCH_TRUST={found}"
+    )
+
+
+def distrust(path: Path) -> None:
+    """Forgets that a file was the first one seen, if it was: it turned out to be damaged."""
+    record = _record_of(path)
+    try:
+        if record.read_text(encoding="utf-8").strip() == digest(path):
+            record.unlink()
+    except (OSError, UnicodeDecodeError):
+        # No record, or none that may be changed: the file's damage is what the user must hear of.
+        return
+
+
+def origin_of(name: str) -> str:
+    """Where to get a file of the register, for messages."""
+    return _origin(weight_file(name))
 
 
 def checked_sha256(entry: WeightFile, found: Found) -> str:
@@ -129,26 +177,52 @@ def checked_sha256(entry: WeightFile, found: Found) -> str:
     Raises:
         MissingWeightsError: it is not.
     """
-    digest = _matching_sha256(entry, found.path)
+    sha256 = _matching_sha256(entry, found.path)
     # What comes inside a package is the package's to keep whole.
     if len(entry.sha256) < _HEX_DIGITS and found.place != "embedded":
-        _compare_with_first_use(entry, found.path, digest)
-    return digest
+        _compare_with_first_use(entry, found.path, sha256)
+    return sha256
 
 
 def import_file(entry: WeightFile, source: Path) -> Path:
     """Copies a file that was fetched by hand into the cache, if it is the right one.
 
     Raises:
-        MissingWeightsError: it is another file.
+        MissingWeightsError: it is another file, or it cannot be copied.
     """
     _matching_sha256(entry, source)
     target = cache_dir() / entry.file
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".import")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(source, part)
+            _record_of(target).unlink(missing_ok=True)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise MissingWeightsError(
+            f"weights {entry.name!r}: {source} cannot be copied to {target} ({error.strerror}); "
+            "make room there, or set XDG_CACHE_HOME"
+        ) from error
     return target
+
+
+def drop_wrong_copy(name: str) -> None:
+    """Deletes a file from the cache that is not what the register (or its first use) says.
+
+    What lies in a weights folder or in a package is the user's, and stays.
+    """
+    entry = weight_file(name)
+    found = Found(path=cache_dir() / entry.file, place="cache")
+    if not found.path.is_file():
+        return
+    try:
+        checked_sha256(entry, found)
+    except MissingWeightsError:
+        found.path.unlink()
+        _record_of(found.path).unlink(missing_ok=True)
 
 
 def is_offline() -> bool:
@@ -179,45 +253,66 @@ def _embedded(entry: WeightFile) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _digest(path: Path) -> str:
-    state = path.stat()
-    return _digest_of_state(path, state.st_size, state.st_mtime_ns)
+def _is_file(entry: WeightFile, path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise MissingWeightsError(
+            f"weights {entry.name!r}: {path} cannot be looked at ({error.strerror}); "
+            "make its folder readable"
+        ) from error
 
 
 @functools.lru_cache(maxsize=64)
-def _digest_of_state(path: Path, size: int, mtime_ns: int) -> str:
+def _digest_of_state(path: Path, mark: tuple[int, ...]) -> str:
     return file_sha256(path)
 
 
 def _matching_sha256(entry: WeightFile, path: Path) -> str:
-    size = path.stat().st_size
-    if entry.size is not None and entry.size != size:
-        raise _wrong(entry, path, f"{size} bytes, not {entry.size}")
-    digest = _digest(path)
-    if not digest.startswith(entry.sha256):
-        raise _wrong(entry, path, f"of sha256 {digest[:16]}..., not {entry.sha256[:16]}...")
-    return digest
-
-
-def _compare_with_first_use(entry: WeightFile, path: Path, digest: str) -> None:
-    record = path.with_name(path.name + ".sha256")
-    if record.is_file():
-        first = record.read_text(encoding="utf-8").strip()
-        if first != digest:
-            what = f"of sha256 {digest[:16]}..., on first use {first[:16]}... ({record.name})"
-            raise _wrong(entry, path, what)
-        return
     try:
-        write_atomic(record, digest + "\n")
+        size = path.stat().st_size
+        if entry.size is not None and entry.size != size:
+            raise _wrong(entry, path, f"{size} bytes, not {entry.size}")
+        if not entry.sha256 and (damage := visible_damage(path)):
+            raise _wrong(entry, path, damage)
+        found = digest(path)
+    except OSError as error:
+        raise MissingWeightsError(
+            f"weights {entry.name!r}: {path} cannot be read ({error.strerror}); make it readable"
+        ) from error
+    if not found.startswith(entry.sha256):
+        raise _wrong(entry, path, f"of sha256 {found[:16]}..., not {entry.sha256[:16]}...")
+    return found
+
+
+def _compare_with_first_use(entry: WeightFile, path: Path, found: str) -> None:
+    record = _record_of(path)
+    try:
+        if record.is_file():
+            first = record.read_text(encoding="utf-8", errors="replace").strip()
+            if first != found:
+                raise _wrong(
+                    entry,
+                    path,
+                    f"of sha256 {found[:16]}..., on first use {first[:16]}... (delete "
+                    f"{record.name} if the new one is right)",
+                )
+            return
+        write_atomic(record, found + "\n")
     except OSError:
         # A weights folder may be read-only; the hash is in every fingerprint all the same.
         return
 
 
+def _record_of(path: Path) -> Path:
+    """Where the hash of the first file seen stands, if its publisher states none."""
+    return path.with_name(path.name + ".sha256")
+
+
 def _wrong(entry: WeightFile, path: Path, what: str) -> MissingWeightsError:
     return MissingWeightsError(
         f"weights {entry.name!r}: {path} is {what}: another or a damaged file; "
-        f"replace it from {_origin(entry)}"
+        f"fetch it again from {_origin(entry)}"
     )
 
 

@@ -34,7 +34,8 @@ _GROUP_ORDER: tuple[Group, ...] = ("models", "partial", "baselines")
 class Board:
     """Runs side by side where they may be compared, apart where they may not.
 
-    ``tables`` and ``published`` hold what renderers print; :meth:`to_frame` is the same for pandas.
+    ``tables`` and ``published`` hold what renderers print;
+    :meth:`to_dataframe` is the same for pandas.
     """
 
     def __init__(
@@ -162,10 +163,6 @@ class Board:
         return to_json(self)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per run and metric; see :func:`.dataframe.long_frame`."""
-        return self.to_frame()
-
-    def to_frame(self) -> pd.DataFrame:
         """One row per run and metric; see :func:`.dataframe.long_frame`."""
         from .dataframe import long_frame
 

@@ -47,11 +47,14 @@ def decimals_for(values: Iterable[float], unit: str = "") -> int:
 
     >>> decimals_for([812.25, 3.5]), decimals_for([0.93, 1.0]), decimals_for([0.00123])
     (1, 4, 6)
+    >>> decimals_for([4e-8])
+    1
     """
     if unit in _FIXED_DECIMALS:
         return _FIXED_DECIMALS[unit]
     largest = max((abs(value) for value in values), default=0.0)
-    if largest == 0:
+    # A distance between equal sets comes out as 1e-7 or so, not as 0.
+    if largest < 1e-6:
         return 1
     # A similarity of 1 may come out as 1.0000001.
     for bound, decimals in ((99.95, 1), (9.995, 2), (1.0005, 3), (0.01, 4)):

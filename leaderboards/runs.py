@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from i2vbench.errors import UserError
 from i2vbench.results import Results, load_results
+from i2vbench.rundir import RunDir
 
 from .cost import with_profile
 from .formatting import clean
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,7 @@ def _read(named: Mapping[Path, bool], unscored: tuple[Path, ...]) -> Found:
     for file, by_name in named.items():
         try:
             run = load_results(file)
+            _tell_if_changed(file)
             results.append(run)
             results[-1] = with_profile(run, file.parent)
         except UserError as error:
@@ -75,3 +80,14 @@ def _read(named: Mapping[Path, bool], unscored: tuple[Path, ...]) -> Found:
         more = f" ({len(unreadable) - 1} more cannot be read either)" if unreadable[1:] else ""
         raise UserError(f"{unreadable[0]}{more}")
     return Found(results=tuple(results), unscored=unscored, unreadable=tuple(unreadable))
+
+
+def _tell_if_changed(file: Path) -> None:
+    """Warns of a ``results.json`` that is not what its run recorded; an edit may be meant."""
+    try:
+        problem = RunDir.open(file.parent).check_results()
+    except UserError:
+        # Results without their run, or of an older version, cannot be compared with anything.
+        return
+    if problem:
+        logger.warning("%s; `i2vbench score %s` makes it again", problem, file.parent)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from i2vbench.metric import ClipMetric, Example
 from i2vbench.suites.vbench_i2v import CAMERA_MOTIONS
 
-from .consistency import features_of
+from .consistency import require_frames
 
 MOVING_SHARE: Final = 0.005
 """Of the shorter side: what moves no further along an axis stands still along it."""
@@ -105,6 +105,7 @@ class CameraMotion(ClipMetric):
     version = "1"
     higher_is_better = True
     unit = "share"
+    interval_kind = "share"
     needs = frozenset({"extra.camera_motion"})
     extractors = ("cotracker",)
 
@@ -124,8 +125,8 @@ class CameraMotion(ClipMetric):
             raise ValueError(
                 f"sample {example.sample_id!r}: camera_motion is {asked!r}; accepted: {accepted}"
             )
-        (extractor,) = self.extractors
-        tracks_TGG2 = features_of(example, extractor)["tracks"]
+        require_frames(len(example.clip.frames), 2)
+        tracks_TGG2 = example.features_of(self)["tracks"]
         height, width = example.clip.frames.shape[1:3]
         seen = camera_motions(tracks_TGG2[0], tracks_TGG2[-1], height=height, width=width)
         return float(asked in seen)

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from i2vbench.metric import ClipMetric, Example
 
-from .consistency import features_of
-
 
 def clip_similarity(frames_TD: NDArray[np.floating], text_D: NDArray[np.floating]) -> float:
     """The mean over the frames of cos(frame, text).
@@ -74,10 +72,10 @@ class CLIPSIM(ClipMetric):
         """
         if not example.prompt:
             raise ValueError(f"{example.sample_id}: clipsim needs a prompt, got ''")
-        features = features_of(example, "tiny-clip")
+        features = example.features_of(self)
         return clip_similarity(features["frames"], features["text"])
 
     def frame_values(self, example: Example) -> NDArray[np.float64]:
         """The cosine of each frame with the prompt, in [-1, 1]."""
-        features = features_of(example, "tiny-clip")
+        features = example.features_of(self)
         return _cosines(features["frames"], features["text"])

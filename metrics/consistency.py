@@ -8,13 +8,10 @@ numbers; the networks here are others than theirs (see each class), the formula 
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
-from i2vbench.metric import ClipMetric, Example, Extractor, Features
-from i2vbench.registry import EXTRACTORS
+from i2vbench.metric import ClipMetric, Example
 
 
 def consistency_from_features(feats_TD: NDArray[np.floating]) -> float:
@@ -62,42 +59,6 @@ def require_frames(num_frames: int, at_least: int) -> None:
         raise ValueError(f"needs at least {at_least} frames, got {num_frames}")
 
 
-def features_of(example: Example, extractor: str) -> Features:
-    """The example's arrays of ``extractor``; made here where nobody has made them yet.
-
-    A scoring fills ``Example.features`` itself, with one pass for all metrics. In a notebook an
-    example may come bare; the network is then loaded once and kept, on the CPU.
-
-    Raises:
-        MissingWeightsError: the network's weights are not here.
-    """
-    try:
-        return example.features[extractor]
-    except KeyError:
-        return _own(extractor).extract([example.clip], [example.prompt])[0]
-
-
-def picture_features_of(example: Example, extractor: str) -> Features:
-    """The arrays of the example's first frame; made here as :func:`features_of` does.
-
-    Raises:
-        MissingWeightsError: the network's weights are not here.
-        ValueError: the example has no first frame.
-    """
-    if example.first_frame is None:
-        raise ValueError(f"{example.sample_id}: there is no first frame to compare with")
-    try:
-        return example.first_frame_features[extractor]
-    except KeyError:
-        return _own(extractor).extract_picture(example.first_frame)
-
-
-@cache
-def _own(extractor: str) -> Extractor:
-    made: Extractor = EXTRACTORS.load(extractor)()
-    return made
-
-
 class SubjectConsistency(ClipMetric):
     """Mean cosine similarity of each frame with the previous and with the first frame.
 
@@ -126,13 +87,11 @@ class SubjectConsistency(ClipMetric):
             ValueError: the clip has one frame.
         """
         require_frames(len(example.clip.frames), 2)
-        return consistency_from_features(features_of(example, "efficientnet-lite0")["pooled"])
+        return consistency_from_features(example.features_of(self)["pooled"])
 
     def frame_values(self, example: Example) -> NDArray[np.float64]:
         """The mean of the frame's two cosines, in [0, 1]; NaN for the first frame."""
-        return np.append(
-            np.nan, _frame_consistency(features_of(example, "efficientnet-lite0")["pooled"])
-        )
+        return np.append(np.nan, _frame_consistency(example.features_of(self)["pooled"]))
 
 
 class BackgroundConsistency(ClipMetric):
@@ -158,8 +117,8 @@ class BackgroundConsistency(ClipMetric):
             ValueError: the clip has one frame.
         """
         require_frames(len(example.clip.frames), 2)
-        return consistency_from_features(features_of(example, "tiny-clip")["frames"])
+        return consistency_from_features(example.features_of(self)["frames"])
 
     def frame_values(self, example: Example) -> NDArray[np.float64]:
         """The mean of the frame's two cosines, in [0, 1]; NaN for the first frame."""
-        return np.append(np.nan, _frame_consistency(features_of(example, "tiny-clip")["frames"]))
+        return np.append(np.nan, _frame_consistency(example.features_of(self)["frames"]))

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from i2vbench.metric import ClipMetric, Example
 
-from .consistency import features_of
-
 
 class _FrameQuality(ClipMetric):
     """The mean mark of a clip's frames over the best mark."""
@@ -33,8 +31,7 @@ class _FrameQuality(ClipMetric):
 
     def frame_values(self, example: Example) -> NDArray[np.float64]:
         """Each frame's mark over the best one."""
-        (extractor,) = self.extractors
-        marks_T = features_of(example, extractor)[self.array].astype(np.float64)
+        marks_T = example.features_of(self)[self.array].astype(np.float64)
         values_T: NDArray[np.float64] = marks_T / self.best_mark
         return values_T
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from i2vbench.metric import ClipMetric, Example
 
-from .consistency import features_of, picture_features_of, require_frames
+from .consistency import require_frames
 
 MAX_WEIGHT = 0.4
 MEAN_WEIGHT = 0.3
@@ -66,9 +66,8 @@ class _I2VSimilarity(ClipMetric):
             ValueError: the clip has one frame, or the example no picture.
         """
         require_frames(len(example.clip.frames), 2)
-        (extractor,) = self.extractors
-        picture_1D = picture_features_of(example, extractor)["pooled"]
-        return i2v_similarity(picture_1D[0], features_of(example, extractor)["pooled"])
+        picture_1D = example.first_frame_features_of(self)["pooled"]
+        return i2v_similarity(picture_1D[0], example.features_of(self)["pooled"])
 
 
 class I2VSubject(_I2VSimilarity):

@@ -12,17 +12,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import reduce
+from itertools import chain, pairwise
+from operator import add
 from typing import Any, Self
 
 import numpy as np
 
-from i2vbench.metric import Example, SetMetric
+from i2vbench.metric import Example, SetMetric, by_sample
 from i2vbench.statistics import percentile_interval, resample_counts
 
 from .feature_set import Array, as_array, check_finite
 
-MIN_CLIPS_FOR_INTERVAL = 8
+MIN_SAMPLES_FOR_INTERVAL = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,7 +151,7 @@ class InceptionScore(SetMetric):
         Raises:
             ValueError: a logit is not finite; that clip and those after it are not added.
         """
-        for example in examples:
+        for example in chain.from_iterable(by_sample(examples)):
             clip = f"{example.sample_id}/{example.take}"
             try:
                 sums = self._sums_of(example)
@@ -223,16 +225,20 @@ class InceptionScore(SetMetric):
         seed: int,
         confidence: float = 0.95,
     ) -> tuple[float, float] | None:
-        """Bootstrap interval over clips, all frames of a clip together.
+        """Bootstrap interval over samples, all frames of all takes of a sample together.
 
-        Fewer distinct clips make a resample less diverse: its mean shortfall is added back, as
+        Fewer distinct samples make a resample less diverse: its mean shortfall is added back, as
         :meth:`FrechetMetric.interval` takes off its excess. In simulations (16 to 64 clips of 8
         frames, 100 to 1000 classes) that interval held the expected score at the same number of
-        clips in 87 to 92 % of the cases, plain percentiles in 0 to 20 %. None with several splits.
+        clips in 87 to 92 % of the cases, plain percentiles in 0 to 20 %.
+        Of clips of one row (24 samples, 50 classes; 64 samples, 20 classes; 200 sets each) it held
+        it in 80 and 91 % with one take, in 87 to 95 % with five takes of correlation 0.5 or 0.9.
+        None with several splits, and for fewer than ``MIN_SAMPLES_FOR_INTERVAL`` samples.
         """
-        if len(examples) < MIN_CLIPS_FOR_INTERVAL or self.splits > 1:
+        samples = by_sample(examples)
+        if len(samples) < MIN_SAMPLES_FOR_INTERVAL or self.splits > 1:
             return None
-        sums = [self._sums_of(example) for example in examples]
+        sums = [reduce(add, (self._sums_of(example) for example in takes)) for takes in samples]
         counts_RC = resample_counts(len(sums), num_resamples, seed)
         weights_RC = np.concatenate([np.ones((1, len(sums))), counts_RC])
         scores_R = scores_of_sums(
@@ -250,8 +256,7 @@ class InceptionScore(SetMetric):
 
     def _logits_of(self, example: Example) -> Array:
         """(T, K), a row per frame, or (1, K) where the network sees the clip at once."""
-        (extractor,) = self.extractors
-        return np.atleast_2d(as_array(example.features[extractor]["logits"]))
+        return np.atleast_2d(as_array(example.features_of(self)["logits"]))
 
     def _shuffled_score(self, seed: int) -> float:
         parts = [self._logits[key] for key in sorted(self._logits)]

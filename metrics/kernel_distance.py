@@ -6,10 +6,19 @@ M. Bińkowski et al.: Demystifying MMD GANs, ICLR 2018 (KID); T. Unterthiner et 
     k(x, y) = (x·y / D + 1)³
 
 in its unbiased form: unlike a Fréchet distance its expectation does not depend on the number of
-clips, and it may be slightly negative. Peers average it over random subsets of 1000 rows; this is
+samples, and it may be slightly negative. Peers average it over random subsets of 1000 rows; this is
 the value over all rows, which is what their average tends to.
 
-Letters: N rows, D features, C clips, G clips of the other set, R resamples.
+The form is unbiased for independent rows. Frames of one clip, and takes of one sample, are not:
+their pairs are alike and would raise the mean within a set by about 1 / S of their excess. Such
+pairs are left out, as a row's pair with itself is. Simulated, clips of 8 frames of 4 features with
+0.3 of the spread within a clip, two sets of one distribution: with these pairs the mean over 400
+draws was 3.7 at 5 clips and 0.93 at 20; without, 0 within three standard errors at both.
+
+A clip's pairs with its own reference count, as everywhere: where both begin with one first frame,
+the distance is lower by twice their excess over S.
+
+Letters: N rows, D features, S samples, G samples of the other set, R resamples.
 """
 
 from __future__ import annotations
@@ -26,7 +35,7 @@ from i2vbench.statistics import percentile_interval, resample_counts
 from .clip_rows import ClipRows, PairedRowsMetric
 from .feature_set import Array, as_array, check_finite
 
-MIN_CLIPS_FOR_INTERVAL = 8
+MIN_SAMPLES_FOR_INTERVAL = 8
 # Rows whose kernel is held at a time.
 _BLOCK = 1024
 
@@ -59,7 +68,7 @@ class KernelDistance(PairedRowsMetric):
         """The distance; around zero, also below, for equal distributions.
 
         Raises:
-            ValueError: fewer than two rows on a side.
+            ValueError: fewer than two samples on a side.
         """
         generated, reference = _side(self.generated), _side(self.reference)
         _same_features(generated[0], reference[0])
@@ -73,18 +82,22 @@ class KernelDistance(PairedRowsMetric):
         seed: int,
         confidence: float = 0.95,
     ) -> tuple[float, float] | None:
-        """Bootstrap interval over clips, all frames of a clip together, the references kept.
+        """Bootstrap interval over samples, all frames of all takes together, the references kept.
 
-        Pairs of a row with its own copies are left out, as pairs of a row with itself are.
+        Pairs of a sample with its own copies are left out, as pairs within a sample are.
+        In simulations (16 to 48 samples, 20 features, skewed, 200 sets each) it held the expected
+        distance in 89 to 97 % with one take and in 88 to 98 % with five, of correlation 0.5 or 0.9.
         """
         held = self.rows_of(examples)
-        if held.generated.num_clips < MIN_CLIPS_FOR_INTERVAL:
+        if held.generated.num_samples < MIN_SAMPLES_FOR_INTERVAL:
             return None
         generated, reference = _side(held.generated), _side(held.reference)
         inner, outer = _sums(*generated), _sums(*reference)
-        across_CG = _kernel_sums(*generated, *reference)
-        counts_RC = resample_counts(held.generated.num_clips, num_resamples, seed)
-        values = [_unbiased(inner, outer, across_CG, counts_C) for counts_C in counts_RC]
+        across_SG = _kernel_sums(*generated, *reference)
+        counts_RS = resample_counts(held.generated.num_samples, num_resamples, seed)
+        # A resample of one sample only has no pairs.
+        several_RS = counts_RS[np.count_nonzero(counts_RS, axis=1) > 1]
+        values = [_unbiased(inner, outer, across_SG, counts_S) for counts_S in several_RS]
         return percentile_interval(values, confidence)
 
 
@@ -106,24 +119,22 @@ class KID(KernelDistance):
 
     name = "kid"
     title = "KID"
-    version = "1"
+    version = "2"  # without the pairs of frames of one clip
     extractors = ("efficientnet-lite0",)
     array = "pooled"
 
 
 Starts = NDArray[np.int64]
-"""Row at which each clip begins."""
+"""Row at which each sample begins."""
 
 
 class Sums(NamedTuple):
     """What the distance needs of one set."""
 
-    kernel_CC: Array  # noqa: N815
-    """Sums of the kernel over the rows of each pair of clips."""
-    own_C: Array  # noqa: N815
-    """Sums of k(x, x) over the rows of each clip."""
-    rows_C: Array  # noqa: N815
-    """Rows of each clip."""
+    kernel_SS: Array  # noqa: N815
+    """Sums of the kernel over the rows of each pair of samples."""
+    rows_S: Array  # noqa: N815
+    """Rows of each sample."""
 
 
 def _side(rows: ClipRows) -> tuple[Array, Starts]:
@@ -138,38 +149,37 @@ def _same_features(x_ND: Array, y_ND: Array) -> None:
         )
 
 
-def _kernel_sums(x_ND: Array, starts_C: Starts, y_MD: Array, starts_G: Starts) -> Array:
-    """(C, G): sums of the kernel over the rows of each pair of clips."""
+def _kernel_sums(x_ND: Array, starts_S: Starts, y_MD: Array, starts_G: Starts) -> Array:
+    """(S, G): sums of the kernel over the rows of each pair of samples."""
     by_row = [
         np.add.reduceat((part @ y_MD.T / x_ND.shape[1] + 1.0) ** 3, starts_G, axis=1)
         for part in np.array_split(x_ND, -(-len(x_ND) // _BLOCK))
     ]
-    sums: Array = np.add.reduceat(np.concatenate(by_row), starts_C, axis=0)
+    sums: Array = np.add.reduceat(np.concatenate(by_row), starts_S, axis=0)
     return sums
 
 
-def _sums(x_ND: Array, starts_C: Starts) -> Sums:
-    own_N = (np.square(x_ND).sum(axis=1) / x_ND.shape[1] + 1.0) ** 3
+def _sums(x_ND: Array, starts_S: Starts) -> Sums:
     return Sums(
-        kernel_CC=_kernel_sums(x_ND, starts_C, x_ND, starts_C),
-        own_C=np.add.reduceat(own_N, starts_C),
-        rows_C=np.diff(np.append(starts_C, len(x_ND))).astype(np.float64),
+        kernel_SS=_kernel_sums(x_ND, starts_S, x_ND, starts_S),
+        rows_S=np.diff(np.append(starts_S, len(x_ND))).astype(np.float64),
     )
 
 
-def _unbiased(x: Sums, y: Sums, across_CG: Array, counts_C: Array | None = None) -> float:
-    """The distance; ``counts_C`` says how often x's clips occur, None once each."""
-    counts_C = np.ones(len(across_CG)) if counts_C is None else counts_C.astype(np.float64)
-    num_x, num_y = float(counts_C @ x.rows_C), float(y.rows_C.sum())
-    mean_across = float((counts_C @ across_CG).sum()) / (num_x * num_y)
-    within = _mean_of_pairs(x, counts_C) + _mean_of_pairs(y, np.ones(len(y.rows_C)))
+def _unbiased(x: Sums, y: Sums, across_SG: Array, counts_S: Array | None = None) -> float:
+    """The distance; ``counts_S`` says how often x's samples occur, None once each."""
+    counts_S = np.ones(len(across_SG)) if counts_S is None else counts_S.astype(np.float64)
+    num_x, num_y = float(counts_S @ x.rows_S), float(y.rows_S.sum())
+    mean_across = float((counts_S @ across_SG).sum()) / (num_x * num_y)
+    within = _mean_of_pairs(x, counts_S) + _mean_of_pairs(y, np.ones(len(y.rows_S)))
     return within - 2.0 * mean_across
 
 
-def _mean_of_pairs(sums: Sums, counts_C: Array) -> float:
-    """Mean of the kernel over pairs of different rows."""
-    squares_C = np.square(counts_C)
-    pairs = float((counts_C @ sums.rows_C) ** 2 - squares_C @ sums.rows_C)
+def _mean_of_pairs(sums: Sums, counts_S: Array) -> float:
+    """Mean of the kernel over pairs of rows of different samples."""
+    squares_S = np.square(counts_S)
+    pairs = float((counts_S @ sums.rows_S) ** 2 - squares_S @ np.square(sums.rows_S))
     if pairs <= 0:
-        raise ValueError("kernel distance: a set needs at least 2 rows of features")
-    return float(counts_C @ sums.kernel_CC @ counts_C - squares_C @ sums.own_C) / pairs
+        raise ValueError("kernel distance: a set needs rows of at least 2 samples, got 1")
+    apart = counts_S @ sums.kernel_SS @ counts_S - squares_S @ sums.kernel_SS.diagonal()
+    return float(apart) / pairs

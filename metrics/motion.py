@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from i2vbench.clip import Frames
 from i2vbench.metric import ClipMetric, Example
 
-from .consistency import features_of, require_frames
+from .consistency import require_frames
 from .features.flow import frame_step
 
 MOVING_PX_AT_256 = 6.0
@@ -165,12 +165,12 @@ class MotionSmoothness(ClipMetric):
             ValueError: the clip has fewer than 3 frames.
         """
         require_frames(len(example.clip.frames), 3)
-        return smoothness_from_errors(features_of(example, "flow")["interpolation_error"])
+        return smoothness_from_errors(example.features_of(self)["interpolation_error"])
 
     def frame_values(self, example: Example) -> NDArray[np.float64]:
         """How well the frame can be told from its neighbours, in [0, 1]; NaN for even frames."""
         require_frames(len(example.clip.frames), 3)
-        errors_P = features_of(example, "flow")["interpolation_error"]
+        errors_P = example.features_of(self)["interpolation_error"]
         values_T = np.full(len(example.clip.frames), np.nan)
         values_T[1 : 2 * len(errors_P) : 2] = (255.0 - errors_P.astype(np.float64)) / 255.0
         return values_T
@@ -196,6 +196,7 @@ class DynamicDegree(ClipMetric):
     title = "Dynamic degree"
     version = "1"
     higher_is_better = None
+    interval_kind = "share"
     extractors = ("flow",)
 
     def spec(self) -> dict[str, Any]:
@@ -240,7 +241,7 @@ class DynamicDegree(ClipMetric):
                 f"of {geometry.num_frames} frames at {geometry.fps:g} fps dynamic degree looks at "
                 f"one in {step}, which leaves 1; needs at least 2"
             )
-        features = features_of(example, "flow")
+        features = example.features_of(self)
         made_at = int(features["frame_step"][0])
         if made_at != step:
             # Features are stored by pixels alone, and these pixels were seen at another rate.

@@ -55,7 +55,7 @@ def read_motion(frames_THWC: Frames, scene: Scene) -> tuple[str, str]:
         One of :data:`MOTIONS` and one of :data:`CAMERAS`.
 
     Raises:
-        ValueError: fewer than 4 frames.
+        ValueError: fewer than 4 frames, or so small that the subject covers all of them.
     """
     if len(frames_THWC) < 4:
         raise ValueError(f"a motion needs at least 4 frames, got {len(frames_THWC)}")
@@ -68,6 +68,8 @@ def read_motion(frames_THWC: Frames, scene: Scene) -> tuple[str, str]:
     )
     background = np.abs(whole - backdrop).max(axis=-1) <= VISIBLE_LEVELS
     subject = np.abs(whole - behind).max(axis=-1) > VISIBLE_LEVELS
+    if not background.any():
+        raise ValueError(f"no pixel of {width}x{height} shows the background, so no camera is read")
     camera, camera_speed = _best(
         frames_THWC,
         background,
@@ -106,6 +108,8 @@ class MotionFollowing(ClipMetric):
     version = "1"
     higher_is_better = True
     unit = "share"
+    # Two questions a clip at most, each answered by yes or no.
+    interval_kind = "share"
     needs = frozenset({"extra.seed", "extra.motion", "extra.camera"})
 
     def spec(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from i2vbench.metric import ClipMetric, Example
 
 from .clipsim import clip_similarity
-from .consistency import features_of
 
 
 class OverallConsistency(ClipMetric):
@@ -37,6 +36,5 @@ class OverallConsistency(ClipMetric):
         """
         if not example.prompt:
             raise ValueError(f"{example.sample_id}: {self.name} needs a prompt, got ''")
-        (extractor,) = self.extractors
-        features = features_of(example, extractor)
+        features = example.features_of(self)
         return clip_similarity(features["video"][None], features["text"])

@@ -58,8 +58,8 @@ def train_consisti2v(
 
     On several GPUs or machines: accelerate launch ... -m i2vbench train consisti2v ...
     """
+    from i2vbench.command_options import parse_model_args
     from i2vbench.models.consisti2v.training.recipe import load_recipe
-    from i2vbench.run_commands import parse_model_args
 
     values: dict[str, Any] = parse_model_args(recipe_args)
     for name, value in (("trainable", trainable), ("max_bad_fraction", max_bad_fraction)):
@@ -152,10 +152,10 @@ def ablate(
     """Train ConsistI2V with and without its parts on small scenes, and score them."""
     import logging
 
+    from i2vbench.command_options import parse_model_args
     from i2vbench.device import resolve_device
     from i2vbench.models.consisti2v import ablation
     from i2vbench.progress import BarProgress, SilentProgress
-    from i2vbench.run_commands import parse_model_args
 
     logging.getLogger("i2vbench.models.consisti2v").setLevel(
         logging.WARNING if quiet else logging.INFO

@@ -11,9 +11,9 @@ import torch
 from click.testing import CliRunner
 
 from i2vbench.cli import cli, main
+from i2vbench.command_options import parse_model_args
 from i2vbench.device import has_arithmetic
 from i2vbench.errors import UserError
-from i2vbench.run_commands import parse_model_args
 
 ROOT = Path(__file__).resolve().parent.parent
 ADAPTERS = ROOT / "tests" / "adapters.py"

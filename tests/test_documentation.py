@@ -112,7 +112,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         Path("printed.txt").write_text(_run_blocks(), encoding="utf-8")
         run = RunDir.open(next(Path("runs").glob("*/*/run.json")).parent)
         i2vbench.score(run, metrics=["fid", "lpips_first_frame"])
-        Path("my-run").symlink_to(run.path)
+        # A copy: a later `run --limit 1` makes the run itself one of a single clip.
+        shutil.copytree(run.path, "my-run")
         for name in ("videos", "sampled", "pictures", "DIR", "docs"):
             Path(name).mkdir()
         videos = sorted(run.path.glob("videos/*.mp4"))

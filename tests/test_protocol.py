@@ -14,12 +14,17 @@ from click.testing import CliRunner
 from i2vbench import metrics
 from i2vbench.cli import cli
 from i2vbench.errors import UserError
-from i2vbench.metric_runs import MetricRun, MissingMetric, metric_fingerprint, prepare_metrics
+from i2vbench.metric_runs import (
+    MetricRun,
+    MissingMetric,
+    metric_fingerprint,
+    metric_identity,
+    prepare_metrics,
+)
 from i2vbench.protocol import MetricChoice, load_protocol
 from i2vbench.protocol_file import parse_protocol, read_protocol
 from i2vbench.registry import EXTRACTORS, METRICS, PROTOCOLS
 from i2vbench.results import Score
-from i2vbench.scoring import score_key
 from i2vbench.totals import total_scores
 
 FILES = sorted((Path(metrics.__path__[0]) / "protocols").glob("*.yaml"))
@@ -53,10 +58,6 @@ def changed(tree, path):
 
 def fingerprints(protocol):
     """Of every metric and total, with networks that stand for their names alone."""
-    plan = SimpleNamespace(
-        geometry=SimpleNamespace(height=8, width=8, num_frames=16),
-        suite=SimpleNamespace(drawn=False, content_sha256="", sampling={}),
-    )
     found = {}
     for suite in ("ucf101", "msrvtt"):
         for name in protocol.metrics_on(suite):
@@ -65,7 +66,7 @@ def fingerprints(protocol):
                 continue
             made = METRICS.load(name)(**choice.options)
             networks = [SimpleNamespace(name=e, version="0", spec=dict) for e in choice.extractors]
-            found[suite, name] = metric_fingerprint(made, networks, protocol, plan, choice)
+            found[suite, name] = metric_fingerprint(made, networks, protocol, choice)
     if protocol.totals:
         scores = [scored(name, 0.5, digest) for (_, name), digest in found.items()]
         found |= {("", s.metric): s.fingerprint for s in total_scores(protocol.totals, scores)}
@@ -152,6 +153,37 @@ def test_a_wrong_file_is_one_line_that_says_where(change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("metrics: " + "[" * 400 + "]" * 400, "nested more than 50 levels deep"),
+        ("name: x\nname: y", "line 2: the key 'name' stands twice"),
+        ("[" + "x, " * 200 + "]", "must be a mapping of names"),
+        ("{1: x}", "must be a mapping of names"),
+        (yaml.safe_dump(GOOD) + "num_frames: " + "9" * 5000, "a number of 5,000 characters"),
+        (yaml.safe_dump(GOOD | {"version": ["x" * 900] * 90}), "must be text"),
+        (yaml.safe_dump(GOOD | {"totals": {"groups": {}, "dimensions": {
+            "fvd": {"low": -float("inf"), "high": 1, "weight": 1}}}}), "must be a number"),
+    ],
+)  # fmt: skip
+def test_a_file_that_grows_is_refused_in_a_short_line(tmp_path, text, message):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_protocol(file)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value).replace(str(file), "")) < 300
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes("name: naïve".encode("latin-1"))
+    with pytest.raises(UserError, match=r"is not UTF-8 \(byte 8\)"):
+        read_protocol(file)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_protocol(tmp_path / "none.yaml")
+
+
 def test_a_file_of_ones_own_is_a_protocol_and_its_metrics_exist(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(GOOD))
@@ -234,7 +266,7 @@ def test_metrics_that_compare_with_references_say_how_those_were_cut(tmp_path):
 def test_a_dimension_counts_the_samples_that_list_it():
     run = MetricRun(
         metric=METRICS.load("temporal_flickering")(), extractors=(),
-        choice=MetricChoice(dimension="camera_motion"), fingerprint="", rows_file=Path(),
+        choice=MetricChoice(dimension="camera_motion"), source="", fingerprint="", rows_file=Path(),
         rows={}, examples=[],
     )  # fmt: skip
 
@@ -278,6 +310,6 @@ def test_a_changed_file_of_ones_own_is_scored_again(tmp_path):
     keys = []
     for ddof in (0, 1):
         file.write_text(yaml.safe_dump({**GOOD, "metrics": {"fvd": {"options": {"ddof": ddof}}}}))
-        keys.append(score_key(load_protocol(str(file)), None))
+        keys.append(metric_identity("fvd", load_protocol(str(file))))
     assert keys[0] != keys[1]
-    assert keys[1] == score_key(load_protocol(str(file)), None)
+    assert keys[1] == metric_identity("fvd", load_protocol(str(file)))

@@ -1,8 +1,10 @@
 """The scoring engine: counts of passes, failures, fingerprints, stored features."""
 
 import dataclasses
+import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from i2vbench.errors import MissingWeightsError
 from i2vbench.files import read_rows
 from i2vbench.generation import carry_out, plan_run
 from i2vbench.metric import ClipMetric, Example, Extractor, SetMetric
-from i2vbench.metric_runs import metric_fingerprint
+from i2vbench.metric_runs import MetricRun, metric_fingerprint
 from i2vbench.protocol import MetricChoice, Protocol
 from i2vbench.results import load_results
 from i2vbench.scoring import score_run as score
@@ -189,7 +191,8 @@ def test_a_damaged_video_costs_itself_and_returns(make_suite, tmp_path):
 
 def test_a_metric_without_weights_stops_no_other(make_suite, tmp_path):
     run, plan, card = made(make_suite, tmp_path)
-    absent, red = score(run, plan, card, metrics=["needs_absent", "redness"]).scores
+    scores = score(run, plan, card, metrics=["needs_absent", "redness"]).scores
+    absent, red = sorted(scores, key=lambda each: each.metric)
     assert absent.value is None
     assert absent.reason == "absent.pth is missing"
     assert red.value is not None
@@ -223,7 +226,18 @@ def test_the_fingerprint_holds_what_changes_a_number(make_suite):
     extractor = MeanColour()
 
     def of(metric=None, extractors=(extractor,), protocol=protocol, plan=plan):
-        return metric_fingerprint(metric or ColourShift(), extractors, protocol, plan)
+        metric = metric or ColourShift()
+        made = MetricRun(
+            metric=metric,
+            extractors=extractors,
+            choice=MetricChoice(),
+            source=metric.name,
+            fingerprint=metric_fingerprint(metric, extractors, protocol),
+            rows_file=Path("rows"),
+            rows={},
+            examples=[],
+        )
+        return made.score_fingerprint(plan, [4])
 
     class Newer(MeanColour):
         version = "2"
@@ -400,13 +414,12 @@ def test_another_arithmetic_is_a_column_of_its_own_where_the_network_can(
     run, plan, card = made(make_suite, tmp_path)
     names = ["rounded_redness", "redness"]
     exact = score(run, plan, card, metrics=names).scores
-    key = run.score_key
-    other = score(run, plan, card, metrics=names, **arithmetic).scores
-    assert run.score_key != key
+    every = score(run, plan, card, metrics=names, **arithmetic).scores
     assert [each.label for each in exact] == ["Red(mean)", "Red(mean)"]
-    assert [each.label for each in other] == [f"Red(mean, {words})", "Red(mean)"]
-    assert other[0].fingerprint != exact[0].fingerprint
-    assert other[1].fingerprint == exact[1].fingerprint
+    # The exact score stays beside the other; one that no arithmetic changes stands there once.
+    assert sorted(each.label for each in every) == ["Red(mean)", "Red(mean)", f"Red(mean, {words})"]
+    assert {each.fingerprint for each in exact} < {each.fingerprint for each in every}
+    assert len({each.fingerprint for each in every}) == 3
     for word, default in zip(arithmetic.values(), ("fp32", "torch"), strict=False):
         assert f"mean-colour has no {word} and stays in {default}" in caplog.text
 
@@ -423,7 +436,7 @@ def test_each_clip_is_decoded_once_a_batch_ahead_of_the_extractors(
     seen: list[int] = []
     second_is_decoded = threading.Event()
 
-    def reading(path):
+    def reading(path, reader):
         decoded.append(path.name)
         clip = read_video(path)
         if len(decoded) == 4:
@@ -440,21 +453,40 @@ def test_each_clip_is_decoded_once_a_batch_ahead_of_the_extractors(
         return extract(self, clips, prompts)
 
     extract = MeanColour.extract
-    monkeypatch.setattr("i2vbench.scoring.read_video", reading)
+    monkeypatch.setattr("i2vbench.scored_clips.read_video", reading)
     monkeypatch.setattr(MeanColour, "extract", extracting)
     score(run, plan, card, metrics=["redness", "colour_shift"])
     assert sorted(decoded) == sorted(name for batch in names for name in batch)
     assert seen == [1] * (2 * len(IDS)), "clip and reference, once for both metrics"
 
 
-def test_an_error_of_a_suite_while_decoding_ahead_is_the_error_of_scoring(
-    make_suite, tmp_path, monkeypatch
-):
+def test_an_error_that_nobody_foresaw_is_a_row_of_what_it_spoils(make_suite, tmp_path):
     run, plan, card = made(make_suite, tmp_path)
 
-    def broken(path):
-        raise RuntimeError("the disk is gone")
+    def broken(geometry):
+        raise ZeroDivisionError("a suite's own loader")
 
-    monkeypatch.setattr("i2vbench.scoring.read_video", broken)
-    with pytest.raises(RuntimeError, match="the disk is gone"):
-        score(run, plan, card, metrics=["redness"])
+    samples = [
+        dataclasses.replace(s, load_reference=broken) if s.id == IDS[1] else s for s in plan.suite
+    ]
+    suite = dataclasses.replace(plan.suite, samples=samples)
+    spoilt = plan_run(suite, plan.geometry)
+    red, shift = score(run, spoilt, card, metrics=["redness", "colour_shift"]).scores
+    assert (red.n_scored, red.n_expected) == (5, 5)
+    assert (shift.n_scored, shift.n_expected) == (4, 5)
+    rows = read_rows(next((run.path / "scores").glob("colour_shift-*")))
+    assert [row["error"] for row in rows if row["error"]] == [
+        "ZeroDivisionError: a suite's own loader"
+    ]
+
+
+def test_without_the_protocols_reader_every_column_says_so(make_suite, tmp_path, monkeypatch):
+    run, plan, card = made(make_suite, tmp_path)
+    monkeypatch.setitem(sys.modules, "decord", None)
+    protocol = Protocol(name="toy", version="1", source="", metrics=(), reader="decord")
+    monkeypatch.setattr("i2vbench.scoring.load_protocol", lambda name: protocol)
+    scores = score(run, plan, card, metrics=["redness", "colour_shift"]).scores
+    assert [(each.value, "the reader 'decord' is not" in each.reason) for each in scores] == [
+        (None, True),
+        (None, True),
+    ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import subprocess
 import sys
 import threading
@@ -39,6 +40,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.statuses: list[int] = []
         """Of the next answers."""
         self.content_type = "application/octet-stream"
+        self.redirect = ""
+        """Where each answer sends the client instead."""
         self.stalls: list[float] = []
         """Seconds that each of the next answers sleeps half way."""
 
@@ -52,6 +55,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         given = self.headers.get("Range", "")
         self.server.asked.append((self.path, given))
+        if self.server.redirect:
+            self.send_response(302)
+            self.send_header("Location", self.server.redirect)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.server.statuses or self.path.startswith("/absent"):
             self.send_error(self.server.statuses.pop(0) if self.server.statuses else 404)
             return
@@ -351,6 +360,140 @@ def test_a_read_only_weights_folder_works(
     (tmp_path / "net.bin").write_bytes(CONTENT)
     monkeypatch.setattr(weights, "write_atomic", refuse)
     assert weights.resolve("net", tmp_path) == tmp_path / "net.bin"
+
+
+def test_another_file_of_the_same_size_and_date_is_noticed(register) -> None:
+    register()
+    path = cached()
+    weights.resolve("net")
+    date = path.stat().st_mtime_ns
+    path.write_bytes(CONTENT[::-1])
+    os.utime(path, ns=(date, date))
+    assert "another or a damaged file" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is empty"),
+        (b"\n <!DOCTYPE HTML><p>404", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        (b"PK\x03\x04" + bytes(600), "cut off after 604 bytes"),
+    ],
+)
+def test_without_a_hash_what_is_plainly_no_file_of_weights_is_refused(
+    server: Server, register, content: bytes, what: str
+) -> None:
+    register(sha256="", size=None)
+    cached(content)
+    assert what in refusal()
+    assert not list(weights.cache_dir().glob("*.sha256"))
+    result = run("verify", "net")
+    assert (result.exit_code, what in result.stderr) == (1, True)
+    register(server.url(), sha256="", size=None)
+    server.content = content
+    cached(content)
+    result = run("fetch", "net")
+    assert (result.exit_code, "gave what is" in result.stderr) == (1, True)
+    server.content = CONTENT
+    assert run("fetch", "net").exit_code == 0
+    assert weights.resolve("net").read_bytes() == CONTENT
+
+
+def test_fetch_replaces_a_wrong_file_of_the_cache_and_no_other(
+    server: Server, register, tmp_path: Path
+) -> None:
+    register(server.url())
+    cached(b"wrong")
+    assert run("fetch", "net").exit_code == 0
+    assert weights.resolve("net").read_bytes() == CONTENT
+    (tmp_path / "net.bin").write_bytes(b"mine")
+    result = run("--weights-dir", str(tmp_path), "fetch", "net")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert (tmp_path / "net.bin").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("to", ["file:///etc/hostname", "ftp://127.0.0.1/net.bin", "data:,net"])
+def test_a_redirect_to_another_kind_of_address_is_not_followed(
+    server: Server, register, to: str
+) -> None:
+    register(server.url(), sha256="", size=None)
+    server.redirect = to
+    message = refusal()
+    # urllib refuses the kinds that it does not know before we are asked.
+    assert "sends on from http to ftp address" in message or "is not allowed" in message
+    assert not (weights.cache_dir() / "net.bin").exists()
+
+
+def test_an_address_that_is_no_web_address_is_not_opened(tmp_path: Path, register) -> None:
+    (tmp_path / "secret").write_bytes(CONTENT)
+    register((tmp_path / "secret").as_uri())
+    assert "is no address of http or https" in refusal()
+
+
+def test_a_program_is_trusted_by_its_whole_hash(register, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(sha256=SHA256[:8], size=None)
+    path = cached()
+    monkeypatch.delenv("I2VBENCH_TRUST", raising=False)
+    with pytest.raises(MissingWeightsError, match=f"set I2VBENCH_TRUST={SHA256}$"):
+        weights.require_trust("net", path)
+    monkeypatch.setenv("I2VBENCH_TRUST", SHA256[:8])
+    with pytest.raises(MissingWeightsError, match="so it is not run"):
+        weights.require_trust("net", path)
+    monkeypatch.setenv("I2VBENCH_TRUST", f"{'0' * 64}, {SHA256.upper()}")
+    assert weights.require_trust("net", path) == SHA256
+    monkeypatch.delenv("I2VBENCH_TRUST")
+    register()
+    assert weights.require_trust("net", path) == SHA256
+
+
+def test_a_file_that_may_not_be_read_is_one_line(register, monkeypatch) -> None:
+    def refuse(_: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    register()
+    cached()
+    monkeypatch.setattr(weights, "digest", refuse)
+    assert "cannot be read (Permission denied)" in refusal()
+    result = run("verify", "net")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+
+
+def test_a_folder_that_may_not_be_entered_does_not_stop_the_list(register, monkeypatch) -> None:
+    real = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        if path.name == "net.bin":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    register()
+    monkeypatch.setattr(Path, "is_file", is_file)
+    result = run("list")
+    assert result.exit_code == 1
+    rows = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert "unreadable" in rows["net"]
+    assert "embedded" in rows["i3d-k400"]
+    assert "cannot be looked at (Permission denied)" in result.stderr
+
+
+def test_list_tells_of_a_weights_folder_that_is_gone(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("I2VBENCH_WEIGHTS", str(tmp_path / "nowhere"))
+    result = run("list")
+    assert result.exit_code == 1
+    assert result.stderr.count("is no folder") == 1
+    assert "i3d-k400" in result.stdout
+
+
+def test_import_replaces_a_wrong_file_of_the_cache(tmp_path: Path, register) -> None:
+    register(sha256="", size=None)
+    path = cached(b"old")
+    weights.resolve("net")
+    path.write_bytes(b"damaged")
+    (tmp_path / "net.bin").write_bytes(CONTENT)
+    assert run("import", "--from", str(tmp_path)).exit_code == 0
+    assert weights.resolve("net").read_bytes() == CONTENT
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from i2vbench.errors import UserError, did_you_mean
+from i2vbench.plain_text import error_line
 from i2vbench.registry import SUITES
 from i2vbench.sample import Suite
 from i2vbench.suites.importer import Importer, split_source
@@ -43,7 +44,12 @@ def load_suite(name_or_path: str | Path, options: Mapping[str, object] | None = 
             return loaded.open(place, {**written, **(options or {})})
         if name != head and ".py:" not in name:
             raise UserError(f"suite {name!r}: {head} is complete in itself; leave {head!r} alone")
-        suite = loaded()
+        try:
+            suite = loaded()
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # it may be a user's own code
+            raise UserError(f"suite {name!r} cannot be made: {error_line(error)}") from error
         if not isinstance(suite, Suite):
             raise UserError(f"suite {name!r} gave {suite!r}, not an i2vbench.sample.Suite")
         source = name

@@ -18,7 +18,9 @@ from i2vbench.sample import Suite
 from i2vbench.suites.importer import Importer, SuiteOptions, check_flag
 from i2vbench.suites.layout import Problems, files_in, folders_in
 from i2vbench.suites.manifest import suite_of_rows
-from i2vbench.suites.table import Root, Row
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import Row
+from i2vbench.yaml_text import load_yaml
 
 NUM_STYLES, NUM_PICTURES, NUM_CASES = 7, 35, 105
 
@@ -56,6 +58,9 @@ def load(place: str, options: AnimateBenchOptions) -> Suite:
             pictures += len(files)
             try:
                 prompts = _prompts(root.file(f"configs/{style.name}.yaml"), len(files))
+            except UserError as error:
+                problems.add(str(error))
+                continue
             except (ValueError, OSError) as error:
                 problems.add(f"configs/{style.name}.yaml {error}")
                 continue
@@ -94,14 +99,12 @@ def _number(path: Path) -> tuple[int, str]:
 
 def _prompts(path: Path, num_pictures: int) -> list[list[str]]:
     """The prompts of each picture."""
-    import yaml
-
     if not path.is_file():
         raise ValueError("is missing")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ValueError("is not YAML") from None
+        content = load_yaml(path.read_text(encoding="utf-8"), f"configs/{path.name}")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
     prompts = content.get("prompts") if isinstance(content, dict) else None
     if not isinstance(prompts, list) or not all(
         isinstance(said, list) and said and all(isinstance(p, str) and p.strip() for p in said)

@@ -7,6 +7,7 @@ category. Either every sample has its ``.txt``, or none has a prompt.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from i2vbench.sample import Suite
 from i2vbench.suites.clip_sampling import ClipSampling
 from i2vbench.suites.importer import Importer
 from i2vbench.suites.layout import Problems, is_junk
+from i2vbench.suites.left_out import left_out
 from i2vbench.suites.manifest import suite_of_rows
-from i2vbench.suites.table import Root, Row, Value, ids_from_names
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import Row, Value, ids_from_names
 from i2vbench.video_io import VIDEO_SUFFIXES
 
 
@@ -33,7 +36,7 @@ class FolderOptions(ClipSampling):
 
 
 def load(place: str, options: FolderOptions) -> Suite:
-    """The suite, named after the folder, in the order of paths.
+    """The suite, named after the folder, in the order of paths; a note names what is left out.
 
     Raises:
         UserError: no pictures or videos, empty files, two of one kind and stem, or prompts for some
@@ -45,6 +48,7 @@ def load(place: str, options: FolderOptions) -> Suite:
     root = Root(folder)
     found: dict[str, dict[str, Value]] = {}
     silent: list[str] = []
+    taken: list[Path] = []
     with Problems(f"folder {folder}") as problems:
         for file in _files(folder):
             # A GIF moves.
@@ -52,6 +56,10 @@ def load(place: str, options: FolderOptions) -> Suite:
             if not is_video and file.suffix.lower() not in PICTURE_SUFFIXES:
                 continue
             name = file.relative_to(folder).as_posix()
+            taken.append(file)
+            if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
+                problems.add(f"{name!r} is no UTF-8 name; rename it")
+                continue
             problems.file(root, name)
             column = "reference" if is_video else "image"
             cells = found.setdefault(str(Path(name).with_suffix("").as_posix()), {})
@@ -78,7 +86,9 @@ def load(place: str, options: FolderOptions) -> Suite:
         Row(line=0, cells={"id": sample_id, **cells})
         for sample_id, cells in zip(ids, found.values(), strict=True)
     ]
-    return suite_of_rows(folder.resolve().name, rows, folder, sampling=options)
+    suite = suite_of_rows(folder.resolve().name, rows, folder, sampling=options)
+    line = left_out(folder, taken, by_subfolder=False)
+    return dataclasses.replace(suite, notes=(line,) if line else ())
 
 
 def _files(folder: Path) -> list[Path]:

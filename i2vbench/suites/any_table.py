@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from i2vbench.errors import UserError, did_you_mean
+from i2vbench.errors import UserError
 from i2vbench.sample import Suite, check_id
 from i2vbench.suites.clip_sampling import ClipSampling
 from i2vbench.suites.importer import Importer
 from i2vbench.suites.layout import Problems
 from i2vbench.suites.manifest import suite_of_rows
-from i2vbench.suites.table import TABLE_SUFFIXES, Root, Row, Value, ids_from_names, read_table
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import TABLE_SUFFIXES, Row, Value, ids_from_names, read_table
 
 MEANINGS = ("id", "prompt", "image", "reference", "category")
 
@@ -67,15 +68,8 @@ def read_rows(path: Path, columns: Mapping[str, str]) -> list[Row]:
         UserError: no such column, an id that is unsafe or stands twice, a row without content.
     """
     unnamed = [meaning for meaning in MEANINGS if meaning not in columns]
-    raw = read_table(path, unnamed, required=())
-    present = sorted({column for row in raw for column in row.cells})
-    for meaning, column in columns.items():
-        if column not in present:
-            raise UserError(
-                f"{path} has no column {column!r} for {meaning}: {did_you_mean(column, present)}"
-            )
-    meaning_of = {column: meaning for meaning, column in columns.items()}
-    rows = [Row(line=row.line, cells=_renamed(row.cells, meaning_of, set(columns))) for row in raw]
+    raw = read_table(path, unnamed, required=(), named=columns)
+    rows = [Row(line=row.line, cells=_renamed(row.cells, columns)) for row in raw]
     made = ids_from_names([_name(row) for row in rows])
     with_ids = [
         Row(line=row.line, cells={**row.cells, "id": row.text("id") or made_id})
@@ -85,16 +79,13 @@ def read_rows(path: Path, columns: Mapping[str, str]) -> list[Row]:
     return with_ids
 
 
-def _renamed(
-    cells: Mapping[str, Value], meaning_of: Mapping[str, str], taken: set[str]
-) -> dict[str, Value]:
-    renamed: dict[str, Value] = {}
+def _renamed(cells: Mapping[str, Value], columns: Mapping[str, str]) -> dict[str, Value]:
+    # One column may have two meanings.
+    renamed = {meaning: cells[column] for meaning, column in columns.items() if column in cells}
     for column, value in cells.items():
-        if column in meaning_of:
-            renamed[meaning_of[column]] = value
-        else:
+        if column not in columns.values():
             # Another column already gives this meaning; this one stays, under a name of its own.
-            renamed[f"{column}_column" if column in taken else column] = value
+            renamed[f"{column}_column" if column in columns else column] = value
     return renamed
 
 

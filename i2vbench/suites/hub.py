@@ -19,6 +19,7 @@ from i2vbench.files import write_atomic
 from i2vbench.pictures import PICTURE_SUFFIXES
 from i2vbench.sample import Suite
 from i2vbench.suites.any_table import MEANINGS, TableOptions
+from i2vbench.suites.columns import prompt_like
 from i2vbench.suites.importer import Importer, check_count
 from i2vbench.suites.layout import Problems
 from i2vbench.suites.manifest import suite_of_rows
@@ -85,10 +86,13 @@ def load(place: str, options: HubOptions) -> Suite:
         for row, made_id in zip(rows, made, strict=True)
     ]
     suite = suite_of_rows(PurePath(place).name, rows, folder, sampling=options)
-    if options.revision is not None or Path(place).exists():
-        return suite
-    note = "no revision is given: the data set may change; give revision=COMMIT"
-    return dataclasses.replace(suite, notes=(note,))
+    notes = []
+    if options.revision is None and not Path(place).exists():
+        notes.append("no revision is given: the data set may change; give revision=COMMIT")
+    other = prompt_like([c for c in table.column_names if c not in columns.values()])
+    if other is not None and "prompt" not in columns:
+        notes.append(f"every prompt is empty: to read them from {other!r}, give prompt={other}")
+    return dataclasses.replace(suite, notes=tuple(notes))
 
 
 def _datasets() -> Any:  # noqa: ANN401

@@ -24,7 +24,8 @@ from i2vbench.suites.any_table import TableOptions, check_files, read_rows
 from i2vbench.suites.importer import Importer, check_flag
 from i2vbench.suites.layout import Problems, files_in
 from i2vbench.suites.manifest import suite_of_rows
-from i2vbench.suites.table import TABLE_SUFFIXES, Root, Row
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import FOUND_SUFFIXES, Row
 
 CATEGORIES = {
     "Portrait": 663,
@@ -101,13 +102,13 @@ def _table(folder: Path, options: I2VBenchOptions) -> Path:
         if not path.is_file():
             raise UserError(f"suite i2v-bench: {path} does not exist")
         return path
-    found = files_in(folder, TABLE_SUFFIXES)
+    found = files_in(folder, FOUND_SUFFIXES)
     if len(found) == 1:
         return found[0]
     names = ", ".join(path.name for path in found)
     raise UserError(
         f"suite i2v-bench: {folder} has {len(found)} tables{f' ({names})' if names else ''}; one "
-        f"({', '.join(TABLE_SUFFIXES)}) with the columns reference, prompt and category is needed: "
+        f"({', '.join(FOUND_SUFFIXES)}) with the columns reference, prompt and category is needed: "
         "write it, or name it with the option table=NAME"
     )
 

@@ -16,7 +16,10 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from i2vbench.errors import UserError, did_you_mean
+from i2vbench.json_text import parse_json
+from i2vbench.plain_text import short_repr
 from i2vbench.sample import Suite
+from i2vbench.yaml_text import load_yaml
 
 _QUERY = re.compile(r"(.*)\?((?:[A-Za-z_]+=[^&?]*)(?:&[A-Za-z_]+=[^&?]*)*)?", re.DOTALL)
 
@@ -100,17 +103,12 @@ def split_source(text: str) -> tuple[str, str, dict[str, object]]:
 
 
 def _value(text: str, key: str, value: str) -> object:
-    import yaml
-
     try:
         # First what write_source writes: YAML reads JSON's pairs of surrogates as two characters.
-        return json.loads(value)
+        return parse_json(value)
     except ValueError:
-        pass
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"suite {text!r}: the value of {key!r} is not YAML") from error
+        # Not written by write_source, or beyond the bounds, which YAML's reader names.
+        return load_yaml(value, f"suite {short_repr(text)}: the value of {short_repr(key)}")
 
 
 def write_source(name: str, place: str, options: SuiteOptions) -> str:
@@ -133,7 +131,7 @@ def check_choice(key: str, value: object, accepted: tuple[str, ...]) -> None:
         ValueError: names the key, the value and what is accepted.
     """
     if value not in accepted:
-        raise ValueError(f"{key} is {value!r}: {did_you_mean(str(value), accepted)}")
+        raise ValueError(f"{key} is {short_repr(value)}: {did_you_mean(str(value)[:80], accepted)}")
 
 
 def check_count(key: str, value: object, least: int = 1) -> None:
@@ -143,7 +141,7 @@ def check_count(key: str, value: object, least: int = 1) -> None:
         ValueError: names the key and the value.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{key} is {value!r}; accepted are whole numbers from {least}")
+        raise ValueError(f"{key} is {short_repr(value)}; accepted are whole numbers from {least}")
 
 
 def check_flag(key: str, value: object) -> None:
@@ -153,4 +151,4 @@ def check_flag(key: str, value: object) -> None:
         ValueError: names the key and the value.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{key} is {value!r}; accepted are true and false")
+        raise ValueError(f"{key} is {short_repr(value)}; accepted are true and false")

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 
 from i2vbench.errors import UserError
-from i2vbench.suites.table import Root
+from i2vbench.plain_text import short_line
+from i2vbench.suites.root import Root
 
 _SHOWN = 5
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
@@ -71,7 +72,7 @@ class Problems:
 
     def add(self, problem: str) -> None:
         """Notes one."""
-        self._found.append(problem)
+        self._found.append(short_line(problem))
 
     def expect(self, noun: str, found: int, expected: int) -> None:
         """Notes a count that is not the expected one."""

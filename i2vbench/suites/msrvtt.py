@@ -14,18 +14,19 @@ split and draws one caption per video. Which ones is not published: here the see
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from i2vbench.errors import UserError
+from i2vbench.json_text import parse_json
 from i2vbench.sample import Suite
 from i2vbench.suites.clip_sampling import ClipSampling, draw
 from i2vbench.suites.importer import Importer, check_flag
 from i2vbench.suites.layout import Problems
 from i2vbench.suites.manifest import suite_of_rows
-from i2vbench.suites.table import Root, Row
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import Row
 
 NUM_VIDEOS = 2990
 ANNOTATIONS = "test_videodatainfo.json"
@@ -120,7 +121,7 @@ def _video_folder(root: Root, options: MSRVTTOptions, ids: list[str]) -> str:
 def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
     """The test videos, and the captions of each by ``sen_id``."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         videos = [v for v in data["videos"] if v.get("split", "test") == "test"]
         ids = [video["video_id"] for video in videos]
         sentences = sorted(

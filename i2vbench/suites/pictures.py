@@ -6,16 +6,17 @@ other column is kept. One picture may stand in several rows, with a prompt each.
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from pathlib import Path, PurePath
 
 from i2vbench.errors import UserError
 from i2vbench.pictures import PICTURE_SUFFIXES
 from i2vbench.sample import Suite, check_id
+from i2vbench.suites.layout import files_in
+from i2vbench.suites.left_out import left_out
 from i2vbench.suites.manifest import suite_of_rows
-from i2vbench.suites.table import Mistakes, Root, Row, ids_from_names, read_table
-
-logger = logging.getLogger(__name__)
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import Mistakes, Row, ids_from_names, read_table
 
 PROMPTS_NAME = "prompts.csv"
 COLUMNS = ("file", "prompt", "id", "category")
@@ -24,7 +25,8 @@ COLUMNS = ("file", "prompt", "id", "category")
 def load_pictures(folder: Path) -> Suite:
     """The suite of a folder with ``prompts.csv``, named after the folder.
 
-    Ids not given are made of the file names.
+    Ids not given are made of the file names. A note of the suite names the files that are not
+    listed.
 
     Raises:
         UserError: no ``prompts.csv`` (the message says what to write), or a malformed one.
@@ -57,25 +59,14 @@ def load_pictures(folder: Path) -> Suite:
         cells |= {"id": sample_id, "image": row.text("file")}
         samples.append(Row(line=row.line, cells=cells))
     mistakes.check()
-    _tell_of_unlisted(folder, rows)
-    return suite_of_rows(folder.resolve().name, samples, folder)
-
-
-def _tell_of_unlisted(folder: Path, rows: list[Row]) -> None:
-    listed = {(folder / row.text("file")).resolve() for row in rows}
-    unlisted = [path for path in _pictures_in(folder) if path.resolve() not in listed]
-    if unlisted:
-        logger.warning(
-            "%s: %d pictures are not in %s and stay out, e.g. %s",
-            folder,
-            len(unlisted),
-            PROMPTS_NAME,
-            unlisted[0].name,
-        )
+    suite = suite_of_rows(folder.resolve().name, samples, folder)
+    line = left_out(folder, [root.file(row.text("file")) for row in rows])
+    notes = (f"{line}; {PROMPTS_NAME} does not list them",) if line else ()
+    return dataclasses.replace(suite, notes=notes)
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    return files_in(folder, PICTURE_SUFFIXES)
 
 
 def _how_to_write(folder: Path) -> str:

@@ -28,7 +28,8 @@ from i2vbench.suites.clip_sampling import ClipSampling, draw
 from i2vbench.suites.importer import Importer, check_count, check_flag
 from i2vbench.suites.layout import Problems, files_in, folders_in
 from i2vbench.suites.manifest import suite_of_rows
-from i2vbench.suites.table import Root, Row, read_table
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import Row, read_table
 from i2vbench.video_io import VIDEO_SUFFIXES
 
 NUM_CLASSES = 101

@@ -14,7 +14,6 @@ of backgrounds. A model gets the pictures of the ratio nearest to its own.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -23,12 +22,16 @@ from pathlib import Path
 
 from i2vbench.clip import Geometry, Picture
 from i2vbench.errors import UserError
+from i2vbench.files import file_sha256
+from i2vbench.fingerprint import fingerprint
+from i2vbench.json_text import parse_json
 from i2vbench.pictures import read_picture
 from i2vbench.sample import Suite
 from i2vbench.suites.importer import Importer, SuiteOptions, check_flag
 from i2vbench.suites.layout import Problems, folders_in
-from i2vbench.suites.manifest import edges_sha256, suite_of_rows
-from i2vbench.suites.table import Root, Row, ids_from_names
+from i2vbench.suites.manifest import EDGES_ARE_ALL_BYTES, edges_sha256, suite_of_rows
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import Row, ids_from_names
 
 INFO = "vbench2_i2v_full_info.json"
 RATIOS = ("1-1", "8-5", "7-4", "16-9")
@@ -122,16 +125,29 @@ def _suite(
         rows.append(Row(line=line, cells=cells))
     names = sorted({entry["image_name"] for entry in entries})
     pictures = {crop.name: {name: edges_sha256(crop / name) for name in names} for crop in crops}
+    # Which ratio is shown depends on the asked size, which is another part of a clip's identity.
+    keys = {
+        name: fingerprint(
+            {"pictures": {c.name: _sha256(c / name, pictures[c.name][name]) for c in crops}}
+        )
+        for name in names
+    }
     name = "vbench-i2v-partial" if options.partial else "vbench-i2v"
     suite = suite_of_rows(name, rows, folder, also={"pictures": pictures})
     samples = []
     for sample, entry in zip(suite, entries, strict=True):
         cut = RatioPicture({crop.name: crop / entry["image_name"] for crop in crops})
-        samples.append(dataclasses.replace(sample, load_first_frame=cut))
+        key = keys[entry["image_name"]]
+        samples.append(dataclasses.replace(sample, load_first_frame=cut, picture_key=key))
     part = f"{len(rows)} of {NUM_PROMPTS} prompts: compare with nothing published"
     return dataclasses.replace(
         suite, samples=samples, num_takes=NUM_TAKES, notes=(part,) if options.partial else ()
     )
+
+
+def _sha256(path: Path, edges: str) -> str:
+    """Hash of all bytes, which ``edges`` is for files that end before its two parts part."""
+    return edges if path.stat().st_size <= EDGES_ARE_ALL_BYTES else file_sha256(path)
 
 
 class RatioPicture:
@@ -186,7 +202,7 @@ def _read(folder: Path) -> list[dict[str, str]]:
             f"with {INFO} and crop/"
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(data, list):
             raise TypeError("no list")
         entries = [

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,42 +18,75 @@ from i2vbench.errors import UserError
 from i2vbench.files import write_atomic
 from i2vbench.sample import Suite
 from i2vbench.suites.layout import Problems, files_in
-from i2vbench.suites.table import Root, ids_from_names
+from i2vbench.suites.left_out import left_out
+from i2vbench.suites.root import Root
+from i2vbench.suites.table import ids_from_names
 from i2vbench.video_io import VIDEO_SUFFIXES
 
-_NAME = re.compile(r"(.+)-(\d{1,4})")
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"(.+)-(\d{1,4})", re.DOTALL)
+_MANY_TAKES = 20
 
 
 def takes_by_name(folder: Path) -> dict[str, list[Path]]:
     """The videos of each prompt, take 0 first; where one is missing, the path it would have.
 
+    Prompts may have different numbers of takes. Where no name in the folder ends with ``-0`` and
+    some end with ``-1``, takes count from 1. Other files are counted and named in a warning.
+
     Raises:
-        UserError: no videos, a name without ``-<take>``, or two videos of one take.
+        UserError: no videos, a name without ``-<take>``, two videos of one take, or numbers that
+            are no takes (``clip-2024.mp4``), since most of them would be missing.
     """
     found: dict[str, dict[int, Path]] = {}
     root = Root(folder)
+    files = files_in(folder, VIDEO_SUFFIXES)
     with Problems(f"{folder}", "names are '<prompt>-<take>.mp4', takes count from 0") as problems:
-        for file in files_in(folder, VIDEO_SUFFIXES):
+        for file in files:
             parts = _NAME.fullmatch(file.stem)
             if parts is None:
                 problems.add(f"{file.name!r} ends with no take")
                 continue
             try:
-                root.file(file.name)
+                file.name.encode()
+                root.file(_cell(file.name))
+            except UnicodeEncodeError:
+                problems.add(f"{file.name!r} is no UTF-8 name; rename it")
             except ValueError as error:
                 problems.add(str(error))
-            first = found.setdefault(parts[1], {}).setdefault(int(parts[2]), file)
+            # macOS lists names in another Unicode form than prompts are typed in.
+            prompt = unicodedata.normalize("NFC", parts[1])
+            first = found.setdefault(prompt, {}).setdefault(int(parts[2]), file)
             if first != file:
                 problems.add(f"{file.name!r} and {first.name!r} are the same take")
+        for prompt, takes in found.items():
+            if max(takes) >= _MANY_TAKES and len(takes) <= max(takes) // 2:
+                problems.add(f"{prompt!r} has {len(takes)} takes, the last is {max(takes)}")
     if not found:
         raise UserError(f"{folder} has no videos; accepted: {', '.join(VIDEO_SUFFIXES)}")
-    return {prompt: _in_order(prompt, takes) for prompt, takes in found.items()}
+    passed_over = left_out(folder, files)
+    if passed_over:
+        logger.warning("%s: %s", folder, passed_over)
+    start = min(1, *(min(takes) for takes in found.values()))
+    if start == 1:
+        logger.warning("%s: no name ends with -0; takes are counted from 1", folder)
+    return {prompt: _in_order(takes, start) for prompt, takes in found.items()}
 
 
-def _in_order(prompt: str, takes: Mapping[int, Path]) -> list[Path]:
+def _in_order(takes: Mapping[int, Path], start: int) -> list[Path]:
     some = next(iter(takes.values()))
-    expected = [some.with_name(f"{prompt}-{k}{some.suffix}") for k in range(max(takes) + 1)]
-    return [takes.get(k, path) for k, path in enumerate(expected)]
+    stem = some.stem.rpartition("-")[0]
+    return [
+        takes.get(take, some.with_name(f"{stem}-{take}{some.suffix}"))
+        for take in range(start, max(takes) + 1)
+    ]
+
+
+def _cell(name: str) -> str:
+    """The name as a table may hold it: cells are stripped, and ``C:`` would be a drive."""
+    is_plain = name == name.strip() and not (name[:1].isalpha() and name[1:2] == ":")
+    return name if is_plain else f"./{name}"
 
 
 def takes_of_suite(folder: Path, suite: Suite) -> dict[str, list[Path]]:
@@ -64,7 +99,7 @@ def takes_of_suite(folder: Path, suite: Suite) -> dict[str, list[Path]]:
     """
     by_name: dict[str, list[str]] = {}
     for sample in suite:
-        for name in {sample.id, sample.prompt} - {""}:
+        for name in {sample.id, unicodedata.normalize("NFC", sample.prompt)} - {""}:
             by_name.setdefault(name, []).append(sample.id)
     videos: dict[str, list[Path]] = {}
     advice = f"names are '<prompt or id>-<take>.mp4' of suite {suite.name}"
@@ -101,6 +136,6 @@ def write_manifest(folder: Path, path: Path) -> int:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("id", "prompt", "video"))
     for sample_id, (prompt, paths) in zip(ids, takes.items(), strict=True):
-        writer.writerows((sample_id, prompt, video.name) for video in paths)
+        writer.writerows((sample_id, prompt, _cell(video.name)) for video in paths)
     write_atomic(path, text.getvalue())
     return sum(len(paths) for paths in takes.values())

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from i2vbench import weights
 from i2vbench.clip import Clip, Frames
-from i2vbench.errors import MissingWeightsError
 from i2vbench.metric import Extractor
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 
 from .amt_network import AMTS, DIVISOR, MIN_SIDE_PX
 
@@ -50,7 +50,9 @@ class AMTExtractor(Extractor):
             MissingWeightsError: the file is not here, or is another network's.
         """
         super().__init__(device=device)
-        self._network = load_amt(weights.resolve(WEIGHTS)).to(device)
+        path = weights.resolve(WEIGHTS)
+        self._weights_sha256 = weights.digest(path)
+        self._network = load_amt(path).to(device)
 
     @property
     def label(self) -> str:
@@ -60,7 +62,7 @@ class AMTExtractor(Extractor):
     def spec(self) -> dict[str, Any]:
         """The weights, and how frames go in and out."""
         return {
-            "weights_sha256": weights.sha256_of(WEIGHTS),
+            "weights_sha256": self._weights_sha256,
             "padding": f"replicated on all sides to multiples of {DIVISOR} px",
             "output": "cut to whole levels",
         }
@@ -102,6 +104,9 @@ class AMTExtractor(Extractor):
         # TF32 would move the frame by whole levels on the GPUs that have it.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             made_1CHW = self._network(*(self._padded(f, rim) for f in (first_HWC, second_HWC)))
+        if not bool(torch.isfinite(made_1CHW).all()):
+            # Cast to uint8 they would pass for levels.
+            raise ValueError("AMT-S gave NaN or infinite numbers for this clip")
         inner_CHW = made_1CHW[0, :, rim[2] : rim[2] + height, rim[0] : rim[0] + width]
         levels_HWC: Frames = (inner_CHW * 255.0).permute(1, 2, 0).to(torch.uint8).cpu().numpy()
         return levels_HWC
@@ -114,15 +119,14 @@ class AMTExtractor(Extractor):
 def load_amt(path: Path) -> AMTS:
     """The network with the weights of ``amt-s.pth``, in eval mode; every name must be there.
 
+    The published file has them under ``state_dict``, beside what its training left.
+
     Raises:
         MissingWeightsError: the file's tensors are not this network's.
     """
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    state = load_state_dict(path, name=WEIGHTS, network="AMT-S", under="state_dict")
     with torch.random.fork_rng(devices=[]):
         network = AMTS()
-    try:
-        network.load_state_dict(stored["state_dict"], strict=True)
-    except (KeyError, TypeError, RuntimeError) as error:
-        last = str(error).splitlines()[-1].strip()
-        raise MissingWeightsError(f"{path} is no AMT-S ({last}); fetch it again") from error
+    with fitting(path, name=WEIGHTS, network="AMT-S"):
+        fill(network, state)
     return network.eval().requires_grad_(False)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from i2vbench.clip import Clip
 from i2vbench.metric import Extractor
-from i2vbench.weights import sha256_of
 
 from .i3d_published import as_batch
 from .torchscript import exact, load_torchscript
@@ -38,7 +37,7 @@ class C3DExtractor(Extractor):
 
     def __init__(self, *, device: str = "cpu") -> None:
         super().__init__(device=device)
-        self._network = load_torchscript("c3d-ucf101", device)
+        self._network, self._weights_sha256 = load_torchscript("c3d-ucf101", device)
 
     @property
     def label(self) -> str:
@@ -48,7 +47,7 @@ class C3DExtractor(Extractor):
     def spec(self) -> dict[str, Any]:
         """The weights and how they are called."""
         return {
-            "weights_sha256": sha256_of("c3d-ucf101"),
+            "weights_sha256": self._weights_sha256,
             "input": "uint8 frames at their own size",
             "num_frames": NUM_FRAMES,
         }

@@ -22,8 +22,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from i2vbench.clip import Clip, Frames
-from i2vbench.errors import MissingWeightsError
 from i2vbench.metric import Extractor
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 from i2vbench.weights import resolve, sha256_of
 
 from .precision import make_body
@@ -153,8 +153,13 @@ class LAIONAestheticExtractor(VBenchCLIPExtractor):
             MissingWeightsError: one of the two files is not here.
         """
         # The small file first: a missing one is known before the large one is read.
-        self._head = torch.load(resolve(self.head), map_location="cpu", weights_only=True)
+        path = resolve(self.head)
+        state = load_state_dict(path, name=self.head, network="LAION head")
         super().__init__(device=device, dtype=dtype, backend=backend)
+        with torch.random.fork_rng(devices=[]), fitting(path, name=self.head, network="LAION head"):
+            self._head = torch.nn.Linear(self._network.text_projection.shape[1], 1)
+            fill(self._head, state)
+        self._head.requires_grad_(False)
 
     def spec(self) -> dict[str, Any]:
         """Both files and the preprocessing."""
@@ -167,20 +172,20 @@ class LAIONAestheticExtractor(VBenchCLIPExtractor):
         arrays = []
         for clip in clips:
             frames_TD = self._encode_frames(clip.frames)
-            marks_T1 = F.linear(frames_TD, self._head["weight"], self._head["bias"])
+            marks_T1 = self._head(frames_TD)
             arrays.append({"frames": frames_TD.numpy(), "aesthetic": marks_T1[:, 0].numpy()})
         return arrays
 
 
 def _load_clip(name: str, device: str) -> CLIP:
-    state = load_torchscript(name, "cpu").state_dict()
+    stored, _ = load_torchscript(name, "cpu")
     # Drawing weights that are replaced at once must not move the caller's random state.
-    with torch.random.fork_rng(devices=[]):
-        try:
-            # Named, the type also decides the norms: those for half precision take no bfloat16.
-            network: CLIP = build_model_from_openai_state_dict(state, cast_dtype=torch.float32)
-        except (KeyError, RuntimeError) as error:
-            raise MissingWeightsError(
-                f"weights {name!r}: {resolve(name)} holds no CLIP of OpenAI's; fetch it again"
-            ) from error
+    with (
+        torch.random.fork_rng(devices=[]),
+        fitting(resolve(name), name=name, network="CLIP of OpenAI's"),
+    ):
+        # Named, the type also decides the norms: those for half precision take no bfloat16.
+        network: CLIP = build_model_from_openai_state_dict(
+            stored.state_dict(), cast_dtype=torch.float32
+        )
     return network.float().eval().requires_grad_(False).to(device)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from i2vbench.clip import Clip, Frames
-from i2vbench.errors import MissingPackageError, MissingWeightsError
+from i2vbench.errors import MissingPackageError
 from i2vbench.metric import Extractor
-from i2vbench.weights import resolve, sha256_of
+from i2vbench.weight_loading import fill, fitting, load_state_dict
+from i2vbench.weights import digest, resolve
 
 from .optional import optional_module
 from .resize import as_float
@@ -32,9 +33,6 @@ GRID_SIZE = 10
 """vbench2_beta_i2v/camera_motion.py, commit 45e79ec."""
 MIN_FRAMES = 5
 """Of half a window or less the package tracks nothing and answers zeros."""
-INSTALL = (
-    "pip install git+https://github.com/facebookresearch/co-tracker@82e02e8 (its licence: CC BY-NC)"
-)
 
 
 class CoTrackerExtractor(Extractor):
@@ -46,6 +44,11 @@ class CoTrackerExtractor(Extractor):
 
     name = "cotracker"
     version = "1"
+    package = "cotracker"
+    install = (
+        "pip install git+https://github.com/facebookresearch/co-tracker@82e02e8 (its licence: CC "
+        "BY-NC)"
+    )
 
     def __init__(self, *, device: str = "cpu") -> None:
         """Loads the network onto ``device``.
@@ -55,7 +58,8 @@ class CoTrackerExtractor(Extractor):
             MissingWeightsError: the published file is not here, or holds another network.
         """
         super().__init__(device=device)
-        self._predictor = load_cotracker().to(device)
+        predictor, self._weights_sha256 = load_cotracker()
+        self._predictor = predictor.to(device)
 
     @property
     def label(self) -> str:
@@ -65,7 +69,7 @@ class CoTrackerExtractor(Extractor):
     def spec(self) -> dict[str, Any]:
         """The weights, the window and the grid."""
         return {
-            "weights_sha256": sha256_of(WEIGHTS),
+            "weights_sha256": self._weights_sha256,
             "window_frames": WINDOW_FRAMES,
             "grid_size": GRID_SIZE,
         }
@@ -91,15 +95,15 @@ class CoTrackerExtractor(Extractor):
         return tracks
 
 
-def load_cotracker() -> nn.Module:
-    """The package's predictor with the published weights of CoTracker2, in eval mode.
+def load_cotracker() -> tuple[nn.Module, str]:
+    """The package's predictor with the published weights of CoTracker2, in eval mode; their sha256.
 
     Raises:
         MissingPackageError: the package is not installed, or is an old one.
         MissingWeightsError: the file is not here, or its tensors are not CoTracker2's.
     """
     # The package first: where it is missing there is nothing to download for.
-    module = optional_module("cotracker.predictor", extractor=CoTrackerExtractor.name, how=INSTALL)
+    module = optional_module("cotracker.predictor", CoTrackerExtractor)
     path = resolve(WEIGHTS)
     # Drawing weights that are replaced at once must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
@@ -109,14 +113,14 @@ def load_cotracker() -> nn.Module:
             )
         except TypeError as error:
             raise MissingPackageError(
-                f"extractor 'cotracker' needs another release of cotracker ({error}): {INSTALL}"
+                f"extractor 'cotracker' needs another release of cotracker ({error}): "
+                f"{CoTrackerExtractor.install}"
             ) from error
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        predictor.model.load_state_dict(stored, strict=True)
-    except (AttributeError, TypeError, RuntimeError) as error:
-        last = str(error).splitlines()[-1].strip()
-        raise MissingWeightsError(f"{path} is no CoTracker2 ({last}); fetch it again") from error
+    sha256 = digest(path)
+    # The package itself takes what lies under "model" where there is such a key.
+    state = load_state_dict(path, name=WEIGHTS, network="CoTracker2", under="model")
+    with fitting(path, name=WEIGHTS, network="CoTracker2"):
+        fill(predictor.model, state)
     # The package forgoes gradients itself; parameters without would take other kernels on a CPU.
     loaded: nn.Module = predictor.eval()
-    return loaded
+    return loaded, sha256

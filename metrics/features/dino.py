@@ -21,6 +21,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 from i2vbench.weights import resolve, sha256_of
 
 from .pooled import PooledExtractor
@@ -87,16 +88,22 @@ def stretched_positions(positions_1PD: Tensor, rows: int, columns: int) -> Tenso
 
 
 def load_dino(path: Path) -> DINO:
-    """The network with the weights of ``path``, a state dict with the names of the original."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return DINO(vision_transformer(state)).requires_grad_(False).eval()
+    """The network with the weights of ``path``, a state dict with the names of the original.
+
+    Raises:
+        MissingWeightsError: the file's tensors are not this network's.
+    """
+    state = load_state_dict(path, name=WEIGHTS, network="DINO ViT")
+    with fitting(path, name=WEIGHTS, network="DINO ViT"):
+        vit = vision_transformer(state)
+    return DINO(vit).requires_grad_(False).eval()
 
 
 def vision_transformer(state: Mapping[str, Tensor]) -> VisionTransformer:
     """The transformer of timm with the weights of a state dict that has DINO's names.
 
     Raises:
-        KeyError, RuntimeError: names are missing, or there are others.
+        LookupError, RuntimeError, ValueError: names are missing, or there are others.
     """
     width = state["cls_token"].shape[-1]
     patch = state["patch_embed.proj.weight"].shape[-1]
@@ -110,7 +117,7 @@ def vision_transformer(state: Mapping[str, Tensor]) -> VisionTransformer:
             num_heads=width // HEAD_WIDTH,
             weight_init="skip",
         )
-    vit.load_state_dict({k: v.float() for k, v in state.items()}, strict=True, assign=True)
+    fill(vit, {key: tensor.float() for key, tensor in state.items()}, assign=True)
     return vit
 
 

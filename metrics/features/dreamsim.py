@@ -13,11 +13,12 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.transformer import QuickGELU
@@ -28,8 +29,15 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import normalize
 
-from i2vbench.errors import MissingWeightsError
-from i2vbench.weights import resolve, sha256_of
+from i2vbench.weight_loading import (
+    check_finite,
+    fill,
+    fitting,
+    load_state_dict,
+    read_file,
+    tensors_of,
+)
+from i2vbench.weights import digest, resolve, sha256_of
 
 from .dino import WEIGHTS as DINO_WEIGHTS
 from .dino import vision_transformer
@@ -38,8 +46,6 @@ from .preparation import Preparation
 
 WEIGHTS = "dreamsim-ensemble"
 CLIP_NORM_EPS = 1e-5
-
-_UNREADABLE = (zipfile.BadZipFile, safetensors.SafetensorError)
 
 State = dict[str, Tensor]
 
@@ -93,21 +99,16 @@ def load_dreamsim(dino: Path, ensemble: Path) -> DreamSim:
     Raises:
         MissingWeightsError: the archive lacks a file, or one of them is not this network's.
     """
-    states: list[State] = [torch.load(dino, map_location="cpu", weights_only=True)]
-    try:
-        with zipfile.ZipFile(ensemble) as archive:
+    states = [load_state_dict(dino, name=DINO_WEIGHTS, network="DINO ViT")]
+    with fitting(ensemble, name=WEIGHTS, network="ensemble of DreamSim's"):
+        with _opened(ensemble) as archive:
             for name in ("clip", "open_clip"):
-                stored = _torch_file(archive, f"{name}_vitb16_pretrain.pth.tar")
-                states.append(stored["state_dict"])
+                content = io.BytesIO(archive.read(f"{name}_vitb16_pretrain.pth.tar"))
+                states.append(tensors_of(read_file(content), under="state_dict"))
             config = json.loads(archive.read("ensemble_lora/adapter_config.json"))
             adapter = _adapter(archive)
         merge_adapter(states, adapter, scale=config["lora_alpha"] / config["r"])
         towers = [_dino_tower(states[0]), *map(_clip_tower, states[1:], (QuickGELU, nn.GELU))]
-    except (LookupError, TypeError, ValueError, RuntimeError, *_UNREADABLE) as error:
-        last = str(error).splitlines()[-1].strip()
-        raise MissingWeightsError(
-            f"{ensemble} is no ensemble of DreamSim's ({last}); fetch it again"
-        ) from error
     return DreamSim(towers).eval().requires_grad_(False)
 
 
@@ -136,17 +137,19 @@ def merge_adapter(states: list[State], adapter: Mapping[str, Tensor], *, scale: 
         state[weight] = state[weight].float() + scale * (high_DR @ low_RD)
 
 
-def _torch_file(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
-    content = io.BytesIO(archive.read(name))
-    stored: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
-    return stored
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ValueError("its archive is damaged or cut off") from error
 
 
 def _adapter(archive: zipfile.ZipFile) -> State:
     name = "ensemble_lora/adapter_model"
-    if f"{name}.safetensors" in archive.namelist():
-        return safetensors.torch.load(archive.read(f"{name}.safetensors"))
-    return _torch_file(archive, f"{name}.bin")
+    ending = "safetensors" if f"{name}.safetensors" in archive.namelist() else "bin"
+    return tensors_of(read_file(io.BytesIO(archive.read(f"{name}.{ending}"))))
 
 
 def _dino_tower(state: State) -> Tower:
@@ -163,7 +166,8 @@ def _clip_tower(state: State, activation: Callable[[], nn.Module]) -> Tower:
     before = {part: state.pop(f"pos_drop.{part}").float() for part in ("weight", "bias")}
     vit = vision_transformer(state)
     vit.norm_pre = nn.LayerNorm(vit.embed_dim)
-    vit.norm_pre.load_state_dict(before)
+    fill(vit.norm_pre, before)
+    check_finite({"proj": projection})
     for module in vit.modules():
         if isinstance(module, nn.LayerNorm):
             module.eps = CLIP_NORM_EPS
@@ -195,12 +199,14 @@ class DreamSimExtractor(PooledExtractor):
     picture_preparation = dataclasses.replace(preparation, pillow=True)
 
     def _load(self) -> DreamSim:
-        return load_dreamsim(resolve(DINO_WEIGHTS), resolve(WEIGHTS))
+        dino, ensemble = resolve(DINO_WEIGHTS), resolve(WEIGHTS)
+        self._weights_sha256 = digest(ensemble)
+        return load_dreamsim(dino, ensemble)
 
     def spec(self) -> dict[str, Any]:
         """Both files and both preparations."""
         return {
-            "weights_sha256": sha256_of(WEIGHTS),
+            "weights_sha256": self._weights_sha256,
             "dino_sha256": sha256_of(DINO_WEIGHTS),
             **super().spec(),
         }

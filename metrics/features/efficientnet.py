@@ -23,20 +23,27 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from i2vbench.clip import Clip, Frames
 from i2vbench.metric import Extractor
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 from i2vbench.weights import resolve, sha256_of
 
 from .precision import make_body
 
+WEIGHTS = "efficientnet-lite0"
 SIZE_PX = 224
 BATCH_FRAMES = 16
 """A clip's frames go through in batches of this many, whatever other clips there are."""
 
 
 def load_efficientnet(path: Path) -> nn.Module:
-    """The network with the weights of ``path``, normalisation folded, in eval mode."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    """The network with the weights of ``path``, normalisation folded, in eval mode.
+
+    Raises:
+        MissingWeightsError: the file's tensors are not this network's.
+    """
+    state = load_state_dict(path, name=WEIGHTS, network="EfficientNet-Lite0")
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    network.load_state_dict(by_order(state, network.state_dict()), strict=True)
+    with fitting(path, name=WEIGHTS, network="EfficientNet-Lite0"):
+        fill(network, by_order(state, network.state_dict()))
     return fold_batch_norm(network.requires_grad_(False).eval())
 
 
@@ -109,7 +116,7 @@ class EfficientNetExtractor(Extractor):
     def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
         super().__init__(device=device, dtype=dtype, backend=backend)
         # Any: timm gives its methods no types.
-        self._network: Any = load_efficientnet(resolve("efficientnet-lite0"))
+        self._network: Any = load_efficientnet(resolve(WEIGHTS))
         self._maps = make_body(
             self._network,
             method="forward_features",
@@ -129,7 +136,7 @@ class EfficientNetExtractor(Extractor):
     def spec(self) -> dict[str, Any]:
         """The weights and how a frame becomes the network's input."""
         return {
-            "weights_sha256": sha256_of("efficientnet-lite0"),
+            "weights_sha256": sha256_of(WEIGHTS),
             "size_px": SIZE_PX,
             "resize": "squash, bicubic, antialias, half-pixel centres",
             "mean": 0.5,

@@ -31,6 +31,8 @@ RAFT_UPDATES = 20
 MIN_SIDE_PX = 256
 """Smaller frames are scaled up for the flow. At 64 px the pyramid of DIS has a single level, and
 motions of a few pixels are lost; RAFT refuses less than 128 px."""
+MAX_SIDE_PX = 32_766
+"""OpenCV's remap takes no longer side."""
 TOP_SHARE = 0.05
 """VBench: the share of the fastest pixels that stands for a pair of frames."""
 LOOKED_AT_FPS = 8.0
@@ -147,6 +149,7 @@ class FlowExtractor(Extractor):
         if method != "dis":
             look = weights.resolve if method == "raft" else weights.find
             path = look(RAFT_WEIGHTS)
+        self._weights_sha256 = None if path is None else weights.digest(path)
         self._between: _Raft | _Dis = _Dis() if path is None else _Raft(path, device)
 
     @property
@@ -163,7 +166,7 @@ class FlowExtractor(Extractor):
             "looked_at_fps": LOOKED_AT_FPS,
         }
         if isinstance(self._between, _Raft):
-            spec |= {"weights_sha256": weights.sha256_of(RAFT_WEIGHTS), "updates": RAFT_UPDATES}
+            spec |= {"weights_sha256": self._weights_sha256, "updates": RAFT_UPDATES}
         else:
             spec |= {"preset": "medium"}
         return spec
@@ -175,12 +178,21 @@ class FlowExtractor(Extractor):
         return [self._statistics(clip) for clip in clips]
 
     def flow(self, first_HWC: Picture, second_HWC: Picture) -> Flow:
-        """The flow from one uint8 RGB frame to another of the same size, in their pixels."""
+        """The flow from one uint8 RGB frame to another of the same size, in their pixels.
+
+        Raises:
+            ValueError: the longer side is too long once the shorter one has 256 px.
+        """
         height, width = first_HWC.shape[:2]
         scale = max(1.0, MIN_SIDE_PX / min(height, width))
+        size = (round(width * scale), round(height * scale))
+        if max(size) > MAX_SIDE_PX:
+            raise ValueError(
+                f"optical flow needs frames of at most {MAX_SIDE_PX} px a side once the shorter "
+                f"side has {MIN_SIDE_PX}; {width}x{height} would be {size[0]}x{size[1]}"
+            )
         if scale == 1.0:
             return self._between(first_HWC, second_HWC)
-        size = (round(width * scale), round(height * scale))
         large = self._between(_enlarged(first_HWC, size), _enlarged(second_HWC, size))
         flow = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
         return flow.astype(np.float32) * np.array([width / size[0], height / size[1]], np.float32)
@@ -245,10 +257,14 @@ class _Raft:
         import torch
         from torchvision.models.optical_flow import raft_large
 
+        from i2vbench.weight_loading import fill, fitting, load_state_dict
+
         self._device = device
         with torch.random.fork_rng(devices=[]):
             network = raft_large(weights=None, progress=False)
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = load_state_dict(path, name=RAFT_WEIGHTS, network="RAFT")
+        with fitting(path, name=RAFT_WEIGHTS, network="RAFT"):
+            fill(network, state)
         self._network = network.eval().to(device)
 
     def __call__(self, first_HWC: Picture, second_HWC: Picture) -> Flow:

@@ -25,17 +25,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from i2vbench.clip import Clip, Frames
 from i2vbench.metric import Extractor
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 from i2vbench.weights import resolve, sha256_of
 
 from .batch_norm import fold_batch_norm
 from .precision import make_body
 from .resize import as_float, squash
 
+WEIGHTS = "i3d-k400"
 SIZE_PX = 224
 MIN_NUM_FRAMES = 9
 """Three halvings must leave the last average, over two time steps, something to average."""
@@ -182,16 +183,23 @@ class I3D(nn.Module):
         return logits_BKT11.mean(dim=(2, 3, 4))
 
 
-def load_i3d(path: Path, *, bn_epsilon: float = BN_EPSILON) -> I3D:
-    """The network with the weights of ``path`` (``.safetensors``, or a ``.pt`` state dict)."""
-    if path.suffix == ".safetensors":
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+def load_i3d(path: Path, *, bn_epsilon: float = BN_EPSILON, name: str = WEIGHTS) -> I3D:
+    """The network with the weights of ``path`` (``.safetensors``, or a ``.pt`` state dict).
+
+    Args:
+        path: the file.
+        bn_epsilon: what its normalisation adds to the variance.
+        name: of the file in the register of weights, for messages.
+
+    Raises:
+        MissingWeightsError: the file's tensors are not this network's.
+    """
+    state = load_state_dict(path, name=name, network="I3D")
     with torch.device("meta"):
         network = I3D()
-    folded = fold_batch_norm(state, conv="conv3d", epsilon=bn_epsilon)
-    network.load_state_dict(folded, strict=True, assign=True)
+    with fitting(path, name=name, network="I3D"):
+        folded = fold_batch_norm(state, conv="conv3d", epsilon=bn_epsilon)
+        fill(network, folded, assign=True)
     return network.requires_grad_(False).eval()
 
 
@@ -218,7 +226,7 @@ class I3DExtractor(Extractor):
     version = "1"
     dtypes: ClassVar[tuple[str, ...]] = ("fp32", "bf16")
     backends: ClassVar[tuple[str, ...]] = ("torch", "openvino")
-    weights: ClassVar[str] = "i3d-k400"
+    weights: ClassVar[str] = WEIGHTS
     """Name in the register of weights."""
     bn_epsilon: ClassVar[float] = BN_EPSILON
     resize: ClassVar[str] = "squash, bilinear, no antialias, half-pixel centres"
@@ -227,7 +235,9 @@ class I3DExtractor(Extractor):
 
     def __init__(self, *, device: str = "cpu", dtype: str = "fp32", backend: str = "torch") -> None:
         super().__init__(device=device, dtype=dtype, backend=backend)
-        self._network = load_i3d(resolve(self.weights), bn_epsilon=self.bn_epsilon)
+        self._network = load_i3d(
+            resolve(self.weights), bn_epsilon=self.bn_epsilon, name=self.weights
+        )
         self._maps = make_body(
             self._network,
             method="maps",

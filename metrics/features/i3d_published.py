@@ -18,7 +18,6 @@ from torch import Tensor
 
 from i2vbench.clip import Clip, Frames
 from i2vbench.metric import Extractor
-from i2vbench.weights import sha256_of
 
 from .i3d import MIN_NUM_FRAMES, SIZE_PX, I3DExtractor, as_video
 from .resize import as_float, shorter_side, squash
@@ -92,7 +91,7 @@ class StyleGANVExtractor(Extractor):
 
     def __init__(self, *, device: str = "cpu") -> None:
         super().__init__(device=device)
-        self._network = load_torchscript("i3d-torchscript", device)
+        self._network, self._weights_sha256 = load_torchscript("i3d-torchscript", device)
 
     @property
     def label(self) -> str:
@@ -102,7 +101,7 @@ class StyleGANVExtractor(Extractor):
     def spec(self) -> dict[str, Any]:
         """The weights and how they are called."""
         return {
-            "weights_sha256": sha256_of("i3d-torchscript"),
+            "weights_sha256": self._weights_sha256,
             "input": "uint8 frames at their own size",
             "arguments": {"rescale": True, "resize": True, "return_features": True},
         }

@@ -27,12 +27,14 @@ from torch import Tensor, nn
 
 from i2vbench.clip import Clip, Frames
 from i2vbench.metric import Extractor
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 from i2vbench.weights import resolve, sha256_of
 
 from .batch_norm import fold_batch_norm
 from .precision import make_body
 from .resize import as_float, squash, squash_tf1
 
+WEIGHTS = "inception-2015"
 SIZE_PX = 299
 BN_EPSILON = 1e-3
 BATCH_FRAMES = 16
@@ -211,13 +213,18 @@ class Inception(nn.Module):
 
 
 def load_inception(path: Path) -> Inception:
-    """The network with the weights of ``path``, a state dict with pytorch-fid's keys."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    folded = fold_batch_norm(state, conv="conv", epsilon=BN_EPSILON)
-    folded |= {key: value.float() for key, value in state.items() if key.startswith("fc.")}
+    """The network with the weights of ``path``, a state dict with pytorch-fid's keys.
+
+    Raises:
+        MissingWeightsError: the file's tensors are not this network's.
+    """
+    state = load_state_dict(path, name=WEIGHTS, network="Inception-2015")
     with torch.device("meta"):
         network = Inception()
-    network.load_state_dict(folded, strict=True, assign=True)
+    with fitting(path, name=WEIGHTS, network="Inception-2015"):
+        folded = fold_batch_norm(state, conv="conv", epsilon=BN_EPSILON)
+        folded |= {key: value.float() for key, value in state.items() if key.startswith("fc.")}
+        fill(network, folded, assign=True)
     return network.requires_grad_(False).eval()
 
 
@@ -254,7 +261,7 @@ class InceptionExtractor(Extractor):
     version = "1"
     dtypes: ClassVar[tuple[str, ...]] = ("fp32", "bf16")
     backends: ClassVar[tuple[str, ...]] = ("torch", "openvino")
-    weights: ClassVar[str] = "inception-2015"
+    weights: ClassVar[str] = WEIGHTS
     """Name in the register of weights."""
     preset: ClassVar[Preset] = Preset(
         resize=squash, words="squash, bilinear, no antialias, half-pixel centres",

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from i2vbench.clip import Frames
-from i2vbench.weights import sha256_of
 
 from .inception import InceptionExtractor, Preset
 from .resize import squash_pillow
@@ -33,12 +32,13 @@ class InceptionNVIDIAExtractor(InceptionExtractor):
     def spec(self) -> dict[str, Any]:
         """The weights and how they are called."""
         return {
-            "weights_sha256": sha256_of(self.weights),
+            "weights_sha256": self._weights_sha256,
             "input": "uint8 frames at their own size",
         }
 
     def _load(self) -> nn.Module:
-        return load_torchscript(self.weights, self.device).to(memory_format=torch.channels_last)
+        network, self._weights_sha256 = load_torchscript(self.weights, self.device)
+        return network.to(memory_format=torch.channels_last)
 
     def _find_last_layer(self) -> tuple[Tensor, Tensor]:
         # Asked for probabilities, the file would run the whole network a second time.
@@ -62,7 +62,7 @@ class CleanFIDExtractor(InceptionNVIDIAExtractor):
 
     def spec(self) -> dict[str, Any]:
         """The weights and how a frame becomes the network's input."""
-        return {"weights_sha256": sha256_of(self.weights), **self.preset.spec()}
+        return {"weights_sha256": self._weights_sha256, **self.preset.spec()}
 
     def _pooled(self, frames: Frames) -> Tensor:
         batch_TCHW = self.preset(frames).to(self.device, memory_format=torch.channels_last)

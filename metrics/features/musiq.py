@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 
 from i2vbench.clip import Clip, Frames
-from i2vbench.errors import MissingWeightsError
 from i2vbench.metric import Extractor
-from i2vbench.weights import resolve, sha256_of
+from i2vbench.weight_loading import fill, fitting, load_state_dict
+from i2vbench.weights import digest, resolve
 
 from .optional import optional_module
 from .resize import as_float
@@ -42,6 +42,8 @@ class MUSIQExtractor(Extractor):
 
     name = "musiq"
     version = "1"
+    package = "pyiqa"
+    install = "pip install 'i2vbench[pyiqa]' (its licence: PolyForm Noncommercial)"
 
     def __init__(self, *, device: str = "cpu") -> None:
         """Loads the network onto ``device``.
@@ -51,7 +53,8 @@ class MUSIQExtractor(Extractor):
             MissingWeightsError: the published file is not here, or holds another network.
         """
         super().__init__(device=device)
-        self._network = load_musiq().to(device)
+        network, self._weights_sha256 = load_musiq()
+        self._network = network.to(device)
 
     @property
     def label(self) -> str:
@@ -61,7 +64,7 @@ class MUSIQExtractor(Extractor):
     def spec(self) -> dict[str, Any]:
         """The weights and how a frame becomes the network's input."""
         return {
-            "weights_sha256": sha256_of(WEIGHTS),
+            "weights_sha256": self._weights_sha256,
             "longer_side_px": LONGER_SIDE_PX,
             "interpolation": "bilinear",
             "antialias": False,
@@ -94,27 +97,23 @@ def prepare(frames_THWC: Frames) -> Tensor:
     return frames_TCHW / 255
 
 
-def load_musiq() -> nn.Module:
-    """The network of pyiqa with the published weights, in eval mode; pyiqa downloads nothing.
+def load_musiq() -> tuple[nn.Module, str]:
+    """The network of pyiqa with the published weights, in eval mode, and their sha256.
+
+    pyiqa itself downloads nothing.
 
     Raises:
         MissingPackageError: pyiqa is not installed.
         MissingWeightsError: the file is not here, or its tensors are not this network's.
     """
     # The package first: where it is missing there is nothing to download for.
-    module = optional_module(
-        "pyiqa.archs.musiq_arch",
-        extractor=MUSIQExtractor.name,
-        how="pip install 'i2vbench[pyiqa]' (its licence: PolyForm Noncommercial)",
-    )
+    module = optional_module("pyiqa.archs.musiq_arch", MUSIQExtractor)
     path = resolve(WEIGHTS)
     # Drawing weights that are replaced at once must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
         network: nn.Module = module.MUSIQ(pretrained=False)
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(stored, strict=True)
-    except (TypeError, RuntimeError) as error:
-        last = str(error).splitlines()[-1].strip()
-        raise MissingWeightsError(f"{path} is no MUSIQ ({last}); fetch it again") from error
-    return network.eval().requires_grad_(False)
+    sha256 = digest(path)
+    state = load_state_dict(path, name=WEIGHTS, network="MUSIQ")
+    with fitting(path, name=WEIGHTS, network="MUSIQ"):
+        fill(network, state)
+    return network.eval().requires_grad_(False), sha256

@@ -8,15 +8,15 @@ from types import ModuleType
 import torch
 
 from i2vbench.errors import MissingPackageError
+from i2vbench.metric import Extractor
 
 
-def optional_module(module: str, *, extractor: str, how: str) -> ModuleType:
+def optional_module(module: str, extractor: type[Extractor]) -> ModuleType:
     """The module, imported; what its import does to torch's random state is undone.
 
     Args:
-        module: dotted name; its first part is the package.
-        extractor: what needs it, as the registry names it.
-        how: the command that installs it, and its licence where that binds the user.
+        module: dotted name in the extractor's ``package``.
+        extractor: what needs it.
 
     Raises:
         MissingPackageError: it does not import.
@@ -26,7 +26,7 @@ def optional_module(module: str, *, extractor: str, how: str) -> ModuleType:
         try:
             return importlib.import_module(module)
         except ImportError as error:
-            package = module.partition(".")[0]
             raise MissingPackageError(
-                f"extractor {extractor!r} needs the package {package} ({error}): {how}"
+                f"extractor {extractor.name!r} needs the package {extractor.package} ({error}): "
+                f"{extractor.install}"
             ) from error

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
 from i2vbench import weights
 from i2vbench.clip import Clip, Frames
 from i2vbench.metric import Extractor
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 
 logger = logging.getLogger(__name__)
 
@@ -60,19 +60,20 @@ class TinyCLIPExtractor(Extractor):
                 ``CLIPTokenizer``, of another network of the same kind; None for the embedded one.
 
         Raises:
-            MissingWeightsError: the embedded network is not here.
+            MissingWeightsError: the network is not here, or one of its files is damaged.
         """
         super().__init__(device=device)
         self._folder = folder or weights.resolve(WEIGHTS).parent
-        config = json.loads((self._folder / "open_clip_config.json").read_text("utf-8"))
-        self._preprocessing: dict[str, Any] = config["preprocess_cfg"]
-        self._network = _load_network(config["model_cfg"], self._folder, device)
-        self._transform = image_transform_v2(
-            PreprocessCfg(size=self._network.visual.image_size, **self._preprocessing),
-            is_train=False,
-        )
-        self._tokenizer = CLIPTokenizer.from_pretrained(self._folder, local_files_only=True)
-        self._hash = _hash_of(self._folder)
+        with fitting(self._folder, name=WEIGHTS, network="folder of a CLIP"):
+            config = json.loads((self._folder / "open_clip_config.json").read_text("utf-8"))
+            self._preprocessing: dict[str, Any] = config["preprocess_cfg"]
+            self._network = _load_network(config["model_cfg"], self._folder).to(device)
+            self._transform = image_transform_v2(
+                PreprocessCfg(size=self._network.visual.image_size, **self._preprocessing),
+                is_train=False,
+            )
+            self._tokenizer = CLIPTokenizer.from_pretrained(self._folder, local_files_only=True)
+            self._hash = _hash_of(self._folder)
         self._warned = False
 
     @property
@@ -142,13 +143,16 @@ class TinyCLIPExtractor(Extractor):
         return text
 
 
-def _load_network(config: dict[str, Any], folder: Path, device: str) -> CLIP:
+def _load_network(config: dict[str, Any], folder: Path) -> CLIP:
+    path = folder / "model.safetensors"
+    state = load_state_dict(path, name=WEIGHTS, network="tiny CLIP")
     # Drawing weights that are replaced at once must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
         network = CLIP(**config)
-    # The file is half precision; load_state_dict widens it. Every name must be there.
-    network.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
-    return network.eval().requires_grad_(False).to(device)
+    # The file is half precision, which this widens.
+    with fitting(path, name=WEIGHTS, network="tiny CLIP"):
+        fill(network, state)
+    return network.eval().requires_grad_(False)
 
 
 def _hash_of(folder: Path) -> str:

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from i2vbench.errors import MissingWeightsError
-from i2vbench.weights import resolve
+from i2vbench.weight_loading import UnreadableWeightsError, fitting
+from i2vbench.weights import require_trust, resolve
 
 
-def load_torchscript(name: str, device: str) -> nn.Module:
-    """The network of the register's file ``name`` on ``device``, in eval mode.
+def load_torchscript(name: str, device: str) -> tuple[nn.Module, str]:
+    """The network of the register's file ``name`` on ``device``, in eval mode, and its sha256.
 
-    TorchScript is a program of torch's operators, not of Python: it is trusted as its sha256 is.
+    TorchScript is a program: it can read and write files, and parts of it run when it is loaded. So
+    a file is opened only if the register, or the user, states its whole sha256.
 
     Raises:
-        MissingWeightsError: the file is not here, or it is no TorchScript.
+        MissingWeightsError: the file is not here, is not trusted, or is no TorchScript.
     """
     path = resolve(name)
-    try:
-        with warnings.catch_warnings():
-            # PyTorch wants new exports in another format; these files have no other.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            network: nn.Module = torch.jit.load(path, map_location=device)
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        raise MissingWeightsError(
-            f"weights {name!r}: {path} is no TorchScript ({reason}); fetch it again"
-        ) from error
-    return network.eval()
+    with fitting(path, name=name, network="TorchScript"):
+        if not zipfile.is_zipfile(path):
+            raise UnreadableWeightsError("it is no archive, or was cut off")
+    sha256 = require_trust(name, path)
+    with fitting(path, name=name, network="TorchScript"), warnings.catch_warnings():
+        # PyTorch wants new exports in another format; these files have no other.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        network: nn.Module = torch.jit.load(path, map_location=device)
+    return network.eval(), sha256
 
 
 @contextmanager

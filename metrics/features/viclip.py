@@ -20,9 +20,8 @@ from i2vbench.weights import resolve, sha256_of
 from .clip_vit import VBENCH
 from .prompts import PromptTokens
 from .torchscript import exact
-from .viclip_network import load_viclip
+from .viclip_network import WEIGHTS, load_viclip
 
-WEIGHTS = "viclip"
 PREPARATION = dataclasses.replace(VBENCH, rounded=True)
 """``clip_transform`` of VBench on the 8-bit tensor that ``read_frames_decord_by_fps`` gives it."""
 

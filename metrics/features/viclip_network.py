@@ -18,8 +18,9 @@ import torch
 from open_clip.transformer import QuickGELU, TextTransformer, Transformer
 from torch import Tensor, nn
 
-from i2vbench.errors import MissingWeightsError
+from i2vbench.weight_loading import fill, fitting, load_state_dict
 
+WEIGHTS = "viclip"
 HEAD_WIDTH = 64
 TRAINING_ONLY = frozenset({"temp"})
 """The loss's temperature."""
@@ -125,14 +126,11 @@ def load_viclip(path: Path) -> ViCLIP:
     Raises:
         MissingWeightsError: the file's tensors are not ViCLIP's.
     """
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    try:
-        state = {k: v.float() for k, v in stored["model"].items() if k not in TRAINING_ONLY}
+    stored = load_state_dict(path, name=WEIGHTS, network="ViCLIP", under="model")
+    with fitting(path, name=WEIGHTS, network="ViCLIP"):
+        state = {key: t.float() for key, t in stored.items() if key not in TRAINING_ONLY}
         network = network_of({key: tuple(tensor.shape) for key, tensor in state.items()})
-        network.load_state_dict(state, strict=True, assign=True)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        last = str(error).splitlines()[-1].strip()
-        raise MissingWeightsError(f"{path} is no ViCLIP ({last}); fetch it again") from error
+        fill(network, state, assign=True)
     # It is no weight, and so it is still on the device without memory.
     network.text_encoder.attn_mask = network.text_encoder.build_causal_mask()
     return network.eval().requires_grad_(False)

@@ -25,8 +25,9 @@ from i2vbench.progress import Progress
 from i2vbench.protocol import load_protocol
 from i2vbench.reopen import reopen_run
 from i2vbench.results import Results, load_results
+from i2vbench.run_results import ScoredView, unscored
 from i2vbench.sample import Suite
-from i2vbench.scoring import score_key, score_run
+from i2vbench.scoring import score_run
 from i2vbench.suites import load_suite
 
 from .adapter import TINY_FOLDER
@@ -204,7 +205,9 @@ def ablate(
             _log.info("%s: %s, seed %d", row.group, row.label, seed)
             results = _measured(output, values, suite, seed, options, device, progress)
             for score in results.scores:
-                scores[score.metric].append(score.value)
+                # A run keeps the scores that others have asked of it.
+                if score.metric in scores:
+                    scores[score.metric].append(score.value)
         measured.append({**asdict(row), "scores": scores})
         _write(output, options, measured)
     return output / RESULT_FILE
@@ -270,10 +273,10 @@ def _measured(
     failed = [take for take in run.takes().values() if take.status != "ok"]
     if failed:
         raise UserError(f"{run.path}: {len(failed)} clips failed; the first: {failed[0].error}")
-    key = score_key(load_protocol(suite.protocol), options.metrics)
-    if run.status == "scored" and run.score_key == key and run.results_file.is_file():
-        return load_results(run.results_file)
     directory, plan, card = reopen_run(run.path, suite)
+    view = ScoredView.of(directory, plan, load_protocol(suite.protocol), "fp32 torch")
+    if directory.status == "scored" and not unscored(directory, view, options.metrics):
+        return load_results(directory.path)
     return score_run(
         directory,
         plan,

@@ -287,6 +287,7 @@ class ConsistI2V(Model):
 
         Raises:
             ValueError: a sample without a first frame, or a geometry that the network cannot make.
+            FloatingPointError: a network gave NaN or infinite numbers.
         """
         for geometry, group in itertools.groupby(requests, key=lambda request: request.geometry):
             yield from self._generate(geometry, list(group))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from i2vbench.errors import MissingWeightsError, UserError
 from i2vbench.files import file_sha256
+from i2vbench.weight_loading import UnreadableWeightsError, read_file, tensors_of
 
 from .stored import StoredWeights, first_line
 
@@ -253,12 +253,11 @@ def read_weights(
     state: dict[str, Tensor] = {}
     for path in files:
         try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise UserError(f"{path} cannot be read: {first_line(error)}") from error
-        if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
-            raise UserError(f"{path} holds no weights; accepted: a dictionary of tensors")
-        state.update(loaded)
+            state |= tensors_of(read_file(path))
+        except UnreadableWeightsError as error:
+            raise UserError(
+                f"{path} cannot be read: {error}; accepted: a dictionary of tensors"
+            ) from error
     return state
 
 

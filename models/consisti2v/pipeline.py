@@ -22,6 +22,7 @@ from i2vbench.errors import UserError
 from .camera import moving_crops
 from .checkpoint import checkpoint_folder
 from .convolution import channels_last, order_kernels
+from .finite import all_finite, require_finite, require_finite_steps
 from .frameinit import frame_init, low_pass_filter
 from .networks import load_scheduler, load_text_encoder, load_tokenizer, load_unet, load_vae
 from .noise import Draws, initial_noise
@@ -202,6 +203,7 @@ class ConsistI2VPipeline:
 
         Raises:
             ValueError: sizes, counts or options that do not fit.
+            FloatingPointError: a network gave NaN or infinite numbers.
         """
         segments = self._segments(
             prompts, first_frames, draws, sampling or Sampling(), height, width, num_segments
@@ -224,10 +226,12 @@ class ConsistI2VPipeline:
         still_BCTHW = None
         if first_frames is not None:
             still_BCTHW = self._encode_first_frames(first_frames, draws, sampling, height, width)
+            require_finite(still_BCTHW, "encoder of the first frame")
         guidance = sampling.guidance
         text_RLD = guidance.text_rows(
             self.encode_text(prompts), self.encode_text([sampling.negative_prompt] * len(prompts))
         )
+        require_finite(text_RLD, "text encoder")
         shape = (
             len(prompts),
             int(self.vae.config.latent_channels),
@@ -241,11 +245,11 @@ class ConsistI2VPipeline:
             if sampling.frameinit:
                 assert still_BCTHW is not None
                 latents_BCTHW = self._frame_init(still_BCTHW, noise_BCTHW, noise_BCTHW, sampling)
-            clip_BCTHW = self._denoise(latents_BCTHW, still_BCTHW, text_RLD, sampling, draws)
+            clip_BCTHW = self._sampled(latents_BCTHW, still_BCTHW, text_RLD, sampling, draws)
             for _ in range(sampling.frameinit_iterations - 1 if sampling.frameinit else 0):
                 fresh_BCTHW = self._noise(shape, draws, sampling)
                 latents_BCTHW = self._frame_init(clip_BCTHW, noise_BCTHW, fresh_BCTHW, sampling)
-                clip_BCTHW = self._denoise(latents_BCTHW, still_BCTHW, text_RLD, sampling, draws)
+                clip_BCTHW = self._sampled(latents_BCTHW, still_BCTHW, text_RLD, sampling, draws)
             yield clip_BCTHW if number == 0 else clip_BCTHW[:, :, 1:]
             still_BCTHW = clip_BCTHW[:, :, -1:].expand(shape)
 
@@ -332,7 +336,11 @@ class ConsistI2VPipeline:
 
     @torch.inference_mode()
     def decode(self, latents_BCTHW: Tensor) -> Tensor:
-        """Frames (B, T, 3, H, W) float32 in [0, 1]; frame 0 is a reconstruction (T20)."""
+        """Frames (B, T, 3, H, W) float32 in [0, 1]; frame 0 is a reconstruction (T20).
+
+        Raises:
+            FloatingPointError: the decoder gave NaN or infinite numbers.
+        """
         images_NCHW = latents_BCTHW.transpose(1, 2).flatten(0, 1)
         images_NCHW = images_NCHW / self.vae.config.scaling_factor
         batch = self._vae_batch(images_NCHW, self.vae_factor)
@@ -340,6 +348,7 @@ class ConsistI2VPipeline:
         chunks = torch.split(channels_last(images_NCHW), batch)
         with self._placement.running(self.vae):
             pixels_NCHW = torch.cat([self.vae.decode(chunk).sample.float() for chunk in chunks])
+        require_finite(pixels_NCHW, "decoder")
         frames_BTCHW = torch.unflatten(pixels_NCHW, 0, (latents_BCTHW.shape[0], -1))
         return (frames_BTCHW / 2 + 0.5).clamp(0, 1)
 
@@ -374,7 +383,7 @@ class ConsistI2VPipeline:
         alpha_bar = float(self.scheduler.alphas_cumprod[sampling.frameinit_noise_level])
         return frame_init(video_BCTHW, noise_BCTHW, alpha_bar, filter_THW, high_BCTHW)
 
-    def _denoise(
+    def _sampled(
         self,
         latents_BCTHW: Tensor,
         still_BCTHW: Tensor | None,
@@ -382,7 +391,23 @@ class ConsistI2VPipeline:
         sampling: Sampling,
         draws: Draws,
     ) -> Tensor:
+        """The clip of :meth:`_denoise`, once all steps are known to be finite."""
+        clip_BCTHW, finite = self._denoise(latents_BCTHW, still_BCTHW, text_RLD, sampling, draws)
+        require_finite_steps(finite)
+        require_finite(clip_BCTHW, "UNet, after guidance and the last step")
+        return clip_BCTHW
+
+    def _denoise(
+        self,
+        latents_BCTHW: Tensor,
+        still_BCTHW: Tensor | None,
+        text_RLD: Tensor,
+        sampling: Sampling,
+        draws: Draws,
+    ) -> tuple[Tensor, list[Tensor]]:
         """The clip (B, C, T, H, W); its frame 0 is that of ``still``, if there is one.
+
+        Beside it, for each step, whether all that the UNet gave was finite: bool () on the device.
 
         What the steps need is made before the first one: on a GPU the loop neither waits for the
         device nor copies to it.
@@ -404,6 +429,7 @@ class ConsistI2VPipeline:
         x_BCTHW = x_BCTHW * scheduler.init_noise_sigma
         steps = scheduler.timesteps.tolist()
         steps_S1 = scheduler.timesteps.to(device)[:, None]
+        finite = []
         with self._placement.running(self.unet):
             for step, step_1 in zip(steps, steps_S1, strict=True):
                 # Also tells some schedulers where they are.
@@ -414,15 +440,19 @@ class ConsistI2VPipeline:
                     text_RLD,
                     **given,
                 )
+                finite.append(all_finite(rows_RCTHW))
                 noise_BCTHW = guidance.combine(rows_RCTHW.float())
                 x_BCTHW = scheduler.step(noise_BCTHW, step, x_BCTHW, **extra).prev_sample
         if still_BCTHW is None:
-            return x_BCTHW
-        return torch.cat([still_BCTHW[:, :, :1], x_BCTHW], dim=2)
+            return x_BCTHW, finite
+        return torch.cat([still_BCTHW[:, :, :1], x_BCTHW], dim=2), finite
 
 
 def to_uint8(frames_BTCHW: Tensor) -> NDArray[np.uint8]:
-    """(B, T, H, W, 3) from float frames in [0, 1]; cut off, not rounded, as published (T20)."""
+    """(B, T, H, W, 3) from float frames in [0, 1]; cut off, not rounded, as published (T20).
+
+    :meth:`ConsistI2VPipeline.decode` has looked for NaN, which would become 0 here.
+    """
     scaled = (frames_BTCHW * 255).to(torch.uint8).permute(0, 1, 3, 4, 2)
     array: NDArray[np.uint8] = scaled.contiguous().cpu().numpy()
     return array

@@ -179,6 +179,11 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as stored:
             yield stored
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror or first_line(error)}; make it readable, or "
+            "copy or download it again"
+        ) from error
     except SafetensorError as error:
         raise UserError(
             f"{path} is damaged: {_damage(path, error)}; copy or download it again"

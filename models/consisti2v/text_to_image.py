@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from i2vbench.errors import MissingWeightsError, UserError
 from i2vbench.files import file_sha256
 
+from .finite import require_finite
+
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 _HASHED: Final = (".safetensors", ".json", ".txt", ".model")
 
@@ -61,6 +63,7 @@ class TextToImage:
         Raises:
             MissingWeightsError: the pipeline is neither there nor reachable.
             UserError: the pipeline draws no pictures from text.
+            FloatingPointError: the pipeline gave NaN.
         """
         pipeline = self._load()
         # One at a time: a picture must not depend on its batch.
@@ -97,5 +100,6 @@ def _only_picture(made: Any, source: str) -> Picture:  # noqa: ANN401
         raise UserError(
             f"t2i={source!r} draws no pictures from text; give a text-to-image pipeline"
         )
+    require_finite(images[0], "text-to-image pipeline")
     picture: Picture = (np.asarray(images[0]) * 255).round().clip(0, 255).astype(np.uint8)
     return picture

@@ -254,7 +254,7 @@ def test_chosen_samples_bar_from_rank_and_bold(make_run, make_score):
     words = "6 chosen samples (s0, s1, s2, s3, ...)"
     assert texts(table, "limit") == [f"A quick look at {words}: no row is ranked."]
     assert f"{words} only" in table.facts
-    assert board.to_frame()["partial"].all()
+    assert board.to_dataframe()["partial"].all()
 
 
 def test_limit_and_chosen_samples_together(make_run):
@@ -364,7 +364,7 @@ def test_a_limit_bars_from_rank_and_bold(make_run, make_score):
     assert names(table) == ["b", "a"]
     assert set(standings(board).values()) == {""}
     assert {row.rank for row in table.rows} == {None}
-    assert board.to_frame()["partial"].all()
+    assert board.to_dataframe()["partial"].all()
     assert "first 8 samples" in texts(table, "limit")[0]
     assert "the first 8 samples only" in table.facts
 
@@ -404,12 +404,12 @@ def test_a_board_needs_a_run():
 def test_a_run_without_scores_is_a_row_without_columns(make_run):
     board = Board([make_run("a", [])])
     assert board.tables[0].columns == ()
-    assert board.to_frame().empty
-    assert "value" in board.to_frame().columns
+    assert board.to_dataframe().empty
+    assert "value" in board.to_dataframe().columns
 
 
 def test_long_frame_has_a_row_per_run_and_metric(golden):
-    frame = golden.to_frame()
+    frame = golden.to_dataframe()
     assert len(frame) == 5 * 2
     beta = frame[frame["row"] == "beta"].set_index("metric")
     assert beta.loc["fvd", ["value", "ci_low", "ci_high"]].tolist() == [80.0, 70.0, 90.0]

@@ -22,7 +22,6 @@ def test_methods_are_the_formats(golden):
     assert golden.to_html() == render(golden, "html")
     assert golden.to_latex() == render(golden, "latex")
     assert golden.to_json() == render(golden, "json")
-    assert golden.to_dataframe().equals(golden.to_frame())
     assert max(map(len, golden.to_text(width=60).splitlines())) <= 60
 
 

@@ -240,7 +240,7 @@ def test_html_of_a_row_under_the_runs(ucf_run):
 
 
 def test_frame(beside):
-    frame = beside.to_frame()
+    frame = beside.to_dataframe()
     runs, printed = frame[frame["source"] == ""], frame[frame["source"] != ""]
     assert set(runs["table"]) == {1}
     assert set(printed["table"]) == {2, 3}

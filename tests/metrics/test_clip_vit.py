@@ -18,6 +18,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from i2vbench.errors import MissingWeightsError
+from i2vbench.files import file_sha256
 from i2vbench.metric import Example
 from i2vbench.metrics.clipsim import CLIPSIM
 from i2vbench.metrics.features import clip_vit, torchscript
@@ -88,6 +89,7 @@ def published(tmp_path_factory, network, head):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torchscript, "resolve", lambda _: folder / "clip.pt")
         patch.setattr(clip_vit, "resolve", lambda _: folder / "head.pth")
+        patch.setenv("I2VBENCH_TRUST", file_sha256(folder / "clip.pt"))
         yield folder
 
 
@@ -187,7 +189,8 @@ def test_an_archive_of_another_network_is_named(tmp_path, monkeypatch, network):
     archive_of(state, tmp_path / "other.pt")
     monkeypatch.setattr(torchscript, "resolve", lambda _: tmp_path / "other.pt")
     monkeypatch.setattr(clip_vit, "resolve", lambda _: tmp_path / "other.pt")
-    with pytest.raises(MissingWeightsError, match=r"other\.pt holds no CLIP of OpenAI's"):
+    monkeypatch.setenv("I2VBENCH_TRUST", file_sha256(tmp_path / "other.pt"))
+    with pytest.raises(MissingWeightsError, match=r"other\.pt is no CLIP of OpenAI's"):
         CLIPExtractor()
 
 

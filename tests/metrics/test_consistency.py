@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from i2vbench.clip import Clip
-from i2vbench.metric import Example
-from i2vbench.metrics import consistency
+from i2vbench.metric import Example, _own
 from i2vbench.metrics.consistency import (
     BackgroundConsistency,
     SubjectConsistency,
     consistency_from_features,
 )
+from i2vbench.registry import EXTRACTORS
 
 BOTH = [
     (SubjectConsistency, "efficientnet-lite0", "pooled"),
@@ -128,8 +128,8 @@ def test_a_bare_example_gets_its_features_from_a_network_that_is_loaded_once(mon
                 {"frames": clip.frames.mean((1, 2)), "prompt": np.array(prompts)} for clip in clips
             ]
 
-    consistency._own.cache_clear()
-    monkeypatch.setattr(consistency.EXTRACTORS, "load", {"tiny-clip": Means}.__getitem__)
+    _own.cache_clear()
+    monkeypatch.setattr(EXTRACTORS, "load", {"tiny-clip": Means}.__getitem__)
     try:
         frames = np.zeros((2, 4, 4, 3), np.uint8)
         frames[0, ..., 0] = 9
@@ -140,4 +140,4 @@ def test_a_bare_example_gets_its_features_from_a_network_that_is_loaded_once(mon
         assert metric.compute() == pytest.approx(np.sqrt(0.5))
         assert len(loaded) == 1
     finally:
-        consistency._own.cache_clear()
+        _own.cache_clear()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from i2vbench.errors import MissingPackageError, MissingWeightsError
+from i2vbench.files import file_sha256
 from i2vbench.fingerprint import canonical_json
 from i2vbench.metric_runs import _extractor
 from i2vbench.metrics.features import cotracker
@@ -97,9 +98,8 @@ def test_loading_leaves_the_random_state_alone(stand_in):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_fingerprint_names_the_weights(stand_in, monkeypatch):
-    monkeypatch.setattr(cotracker, "sha256_of", lambda name: f"hash of {name}")
-    assert CoTrackerExtractor().spec()["weights_sha256"] == "hash of cotracker2"
+def test_the_fingerprint_names_the_weights(stand_in, weights):
+    assert CoTrackerExtractor().spec()["weights_sha256"] == file_sha256(weights)
     canonical_json(CoTrackerExtractor().spec())
 
 

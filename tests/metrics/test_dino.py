@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
+from i2vbench.errors import MissingWeightsError
 from i2vbench.metrics.features import dino
 from i2vbench.metrics.features.dino import DINOExtractor, I2VSubjectDINOExtractor, load_dino
 
@@ -101,7 +102,7 @@ def test_another_network_does_not_load(tmp_path, published):
     state = torch.load(published, weights_only=True)
     del state["blocks.1.attn.proj.bias"]
     torch.save(state, tmp_path / "cut.pth")
-    with pytest.raises(RuntimeError, match=r"blocks\.1\.attn\.proj\.bias"):
+    with pytest.raises(MissingWeightsError, match=r"blocks\.1\.attn\.proj\.bias"):
         load_dino(tmp_path / "cut.pth")
 
 

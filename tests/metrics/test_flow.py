@@ -11,6 +11,7 @@ import torch
 
 from i2vbench.clip import Clip
 from i2vbench.errors import MissingWeightsError
+from i2vbench.files import file_sha256
 from i2vbench.fingerprint import canonical_json
 from i2vbench.metrics.features import flow as flow_module
 from i2vbench.metrics.features.flow import (
@@ -184,15 +185,14 @@ class TestRaft:
         path = tmp_path / "raft.pth"
         torch.save({"bias": torch.tensor([4.0])}, path)
         monkeypatch.setattr(flow_module.weights, "find", {"raft-large": path}.__getitem__)
-        monkeypatch.setattr(flow_module.weights, "sha256_of", lambda name: f"hash of {name}")
         monkeypatch.setattr(
             "torchvision.models.optical_flow.raft_large", lambda weights, progress: RightShift()
         )
         return FlowExtractor()
 
-    def test_it_is_taken_where_its_weights_are_and_says_so(self, raft):
+    def test_it_is_taken_where_its_weights_are_and_says_so(self, raft, tmp_path):
         assert raft.label == "raft"
-        assert raft.spec()["weights_sha256"] == "hash of raft-large"
+        assert raft.spec()["weights_sha256"] == file_sha256(tmp_path / "raft.pth")
         assert raft.spec()["method"] == "raft"
         canonical_json(raft.spec())
         assert raft._between._network.bias.item() == 4.0

@@ -9,7 +9,7 @@ from i2vbench.clip import Clip
 from i2vbench.metric import Example
 from i2vbench.metrics import frechet
 from i2vbench.metrics.feature_set import FeatureSet
-from i2vbench.metrics.frechet import FVD, MIN_CLIPS_FOR_INTERVAL, frechet_distance
+from i2vbench.metrics.frechet import FVD, MIN_SAMPLES_FOR_INTERVAL, frechet_distance
 from i2vbench.metrics.frechet_linear import standard_error
 
 PIXEL = Clip(frames=np.zeros((1, 1, 1, 3), np.uint8), fps=8)
@@ -142,7 +142,7 @@ def test_interval_holds_the_value_and_repeats():
     assert metric.interval(clips, num_resamples=200, seed=1) != (low, high)
     narrow = metric.interval(clips, num_resamples=200, seed=0, confidence=0.5)
     assert low < narrow[0] < narrow[1] < high
-    assert metric.interval(clips[: MIN_CLIPS_FOR_INTERVAL - 1], num_resamples=9, seed=0) is None
+    assert metric.interval(clips[: MIN_SAMPLES_FOR_INTERVAL - 1], num_resamples=9, seed=0) is None
 
 
 def test_interval_shrinks_with_the_clips():
@@ -209,10 +209,10 @@ def test_the_standard_error_is_the_jackknifes(frames, dead):
 
 
 def test_a_set_too_large_for_an_interval_has_none_and_says_so(monkeypatch):
-    clips, metric = examples(num_clips=MIN_CLIPS_FOR_INTERVAL), FVD()
+    clips, metric = examples(num_clips=MIN_SAMPLES_FOR_INTERVAL), FVD()
     metric.update(clips)
     assert metric.interval(clips, num_resamples=9, seed=0) is not None
     assert not any("no interval" in line for line in metric.warnings())
-    monkeypatch.setattr(frechet, "MAX_VALUES_FOR_INTERVAL", 12 * MIN_CLIPS_FOR_INTERVAL - 1)
+    monkeypatch.setattr(frechet, "MAX_VALUES_FOR_INTERVAL", 12 * MIN_SAMPLES_FOR_INTERVAL - 1)
     assert metric.interval(clips, num_resamples=9, seed=0) is None
     assert any("no interval: 8 rows" in line for line in metric.warnings())

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from i2vbench.clip import Clip
-from i2vbench.metric import Example
-from i2vbench.metrics import consistency
+from i2vbench.metric import Example, _own
 from i2vbench.metrics.i2v_similarity import I2VSubject, i2v_similarity
+from i2vbench.registry import EXTRACTORS
 
 CLIP = Clip(frames=np.zeros((3, 8, 8, 3), np.uint8), fps=8)
 
@@ -82,8 +82,8 @@ def test_a_bare_example_gets_the_features_of_its_picture(monkeypatch):
         def extract_picture(self, picture):
             return {"pooled": np.array([[1.0, 0.0, 0.0]])}
 
-    consistency._own.cache_clear()
-    monkeypatch.setattr(consistency.EXTRACTORS, "load", {"dino-vit-b16-i2v": Means}.__getitem__)
+    _own.cache_clear()
+    monkeypatch.setattr(EXTRACTORS, "load", {"dino-vit-b16-i2v": Means}.__getitem__)
     try:
         frames = np.full((2, 4, 4, 3), 7, np.uint8)
         example = Example(
@@ -91,4 +91,4 @@ def test_a_bare_example_gets_the_features_of_its_picture(monkeypatch):
         )
         assert I2VSubject().score_clip(example) == pytest.approx(0.4 / np.sqrt(3) + 0.6)
     finally:
-        consistency._own.cache_clear()
+        _own.cache_clear()

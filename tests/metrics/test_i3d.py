@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from i2vbench import weights
 from i2vbench.clip import Clip
+from i2vbench.errors import MissingWeightsError
 from i2vbench.metrics.features import i3d
 from i2vbench.metrics.features.i3d import I3DExtractor, load_i3d, preprocess
 
@@ -124,7 +125,7 @@ def test_a_published_state_dict_loads(tmp_path, extractor):
         assert torch.allclose(ported[key], value, rtol=1e-5, atol=1e-6), key
     del state["Mixed_4d.b1a.conv3d.weight"]
     save_file(state, tmp_path / "cut.safetensors")
-    with pytest.raises(RuntimeError, match=r"Mixed_4d\.b1a\.conv3d\.weight"):
+    with pytest.raises(MissingWeightsError, match=r"Mixed_4d\.b1a\.conv3d\.weight"):
         load_i3d(tmp_path / "cut.safetensors")
 
 

@@ -12,6 +12,8 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from i2vbench.clip import Clip
+from i2vbench.errors import MissingWeightsError
+from i2vbench.files import file_sha256
 from i2vbench.metrics.features import c3d, i3d, i3d_published, torchscript
 from i2vbench.metrics.features.c3d import C3DExtractor
 from i2vbench.metrics.features.i3d_published import (
@@ -106,6 +108,7 @@ def scripted(tmp_path, monkeypatch):
         path = tmp_path / "network.pt"
         torch.jit.save(torch.jit.script(module), path)
         monkeypatch.setattr(torchscript, "resolve", lambda _: path)
+        monkeypatch.setenv("I2VBENCH_TRUST", file_sha256(path))
 
     return put
 
@@ -138,3 +141,41 @@ def test_c3d_gives_what_the_inception_score_reads(scripted):
     assert certain["probabilities"][0, 0] == 0
     with pytest.raises(ValueError, match=f"clips of {c3d.NUM_FRAMES} frames, this one has 9"):
         C3DExtractor().extract(CLIPS[:1], [""])
+
+
+class Writes(torch.nn.Module):
+    """A program that does more than compute."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path: str = path
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.path, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]):
+        self.path = state[0]
+        # The result is kept, so that the compiler does not take the write for dead code.
+        written = torch.from_file(self.path, True, 4).fill_(65.0)
+        self.training = state[1] and bool(written.sum() > 0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_program_of_unknown_hash_is_not_even_opened(tmp_path, monkeypatch):
+    torch.jit.save(torch.jit.script(Writes(str(tmp_path / "written"))), tmp_path / "c3d_ucf101.pt")
+    monkeypatch.setenv("I2VBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("I2VBENCH_TRUST", raising=False)
+    with pytest.raises(MissingWeightsError, match="is a program") as caught:
+        C3DExtractor()
+    assert not (tmp_path / "written").exists()
+    # Believed, it is run: only the hash stood between.
+    monkeypatch.setenv("I2VBENCH_TRUST", file_sha256(tmp_path / "c3d_ucf101.pt"))
+    assert f"set I2VBENCH_TRUST={file_sha256(tmp_path / 'c3d_ucf101.pt')}" in str(caught.value)
+    extractor = C3DExtractor()
+    assert (tmp_path / "written").exists()
+    assert extractor.spec()["weights_sha256"] == file_sha256(tmp_path / "c3d_ucf101.pt")

@@ -11,9 +11,9 @@ import torch
 from safetensors.numpy import load_file
 from torch import nn
 
-from i2vbench import weights
 from i2vbench.clip import Clip
 from i2vbench.errors import MissingWeightsError
+from i2vbench.files import file_sha256
 from i2vbench.metrics.features import inception, torchscript
 from i2vbench.metrics.features.inception import (
     InceptionExtractor,
@@ -113,7 +113,7 @@ def test_another_network_does_not_load(tmp_path, published):
     state = torch.load(published, weights_only=True)
     del state["Mixed_6c.branch7x7dbl_4.conv.weight"]
     torch.save(state, tmp_path / "cut.pth")
-    with pytest.raises(RuntimeError, match=r"Mixed_6c\.branch7x7dbl_4\.conv\.weight"):
+    with pytest.raises(MissingWeightsError, match=r"Mixed_6c\.branch7x7dbl_4\.conv\.weight"):
         inception.load_inception(tmp_path / "cut.pth")
 
 
@@ -147,11 +147,12 @@ def scripted(tmp_path, monkeypatch):
     script = torch.jit.script(StandIn().eval())
     torch.jit.save(script, path)
     monkeypatch.setattr(torchscript, "resolve", lambda _: path)
+    monkeypatch.setenv("I2VBENCH_TRUST", file_sha256(path))
     return script
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_nvidias_file_gets_uint8_frames_at_their_own_size(scripted):
+def test_nvidias_file_gets_uint8_frames_at_their_own_size(scripted, tmp_path):
     extractor = InceptionNVIDIAExtractor()
     (found,) = extractor.extract(CLIPS[:1], [""])
     frames = torch.from_numpy(CLIPS[0].frames).permute(0, 3, 1, 2)
@@ -163,7 +164,7 @@ def test_nvidias_file_gets_uint8_frames_at_their_own_size(scripted):
     assert torch.allclose(softmax, probabilities, rtol=1e-5)
     biased = torch.from_numpy(found["logits_biased"]).softmax(dim=1)
     assert not torch.allclose(biased, probabilities, rtol=1e-3)
-    assert extractor.spec()["weights_sha256"] == weights.sha256_of("inception-2015-nvidia")
+    assert extractor.spec()["weights_sha256"] == file_sha256(tmp_path / "inception-2015-12-05.pt")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

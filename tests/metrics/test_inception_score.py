@@ -9,7 +9,7 @@ import torch
 from i2vbench.clip import Clip
 from i2vbench.metric import Example
 from i2vbench.metrics.inception_score import (
-    MIN_CLIPS_FOR_INTERVAL,
+    MIN_SAMPLES_FOR_INTERVAL,
     InceptionScore,
     inception_score,
 )
@@ -147,7 +147,7 @@ def test_interval_holds_the_value_and_repeats():
     assert 1 <= low < metric.compute() < high
     assert metric.interval(clips, num_resamples=300, seed=0) == (low, high)
     assert metric.interval(clips, num_resamples=300, seed=1) != (low, high)
-    assert metric.interval(clips[: MIN_CLIPS_FOR_INTERVAL - 1], num_resamples=9, seed=0) is None
+    assert metric.interval(clips[: MIN_SAMPLES_FOR_INTERVAL - 1], num_resamples=9, seed=0) is None
     assert InceptionScore(splits=2).interval(clips, num_resamples=9, seed=0) is None
 
 

@@ -39,10 +39,54 @@ def test_the_metric_is_the_distance_whatever_the_order(metric):
     first.update(ours[7:])
     second.update(ours[:7])
     first.merge(second)
-    assert whole.compute() == pytest.approx(TORCH_FIDELITY, rel=1e-10)
+    expected = TORCH_FIDELITY if metric is KVD else _between_clips()
+    assert whole.compute() == pytest.approx(expected, rel=1e-10)
     assert first.compute() == whole.compute()
     low, high = whole.interval(ours, num_resamples=200, seed=0)
     assert low < whole.compute() < high
+
+
+def _between_clips():
+    """The definition on clips of 5 rows, loop by loop, without the pairs of one clip."""
+
+    def mean(x, y, same_clip):
+        pairs = [
+            (a @ b / 12 + 1) ** 3
+            for i, a in enumerate(x)
+            for j, b in enumerate(y)
+            if same_clip or i // 5 != j // 5
+        ]
+        return sum(pairs) / len(pairs)
+
+    return mean(X, X, False) + mean(Y, Y, False) - 2 * mean(X, Y, True)
+
+
+def _frames(rng, num_clips, num_frames=8, size=4):
+    """Clips whose frames share most of their direction."""
+    base = rng.standard_normal((num_clips, 1, size))
+    return base + 0.3 * rng.standard_normal((num_clips, num_frames, size))
+
+
+@pytest.mark.parametrize("num_clips", [5, 20])
+def test_expectation_over_frames_does_not_depend_on_the_number_of_clips(num_clips):
+    """Two sets of one distribution: 0. With the pairs of one clip it was 3.7 and 0.93."""
+    rng = np.random.default_rng(num_clips)
+    values = []
+    for _ in range(400):
+        metric = KID()
+        metric.update(examples_of(KID, _frames(rng, num_clips), _frames(rng, num_clips)))
+        values.append(metric.compute())
+    assert abs(np.mean(values)) < 3 * np.std(values) / len(values) ** 0.5
+
+
+def test_pairs_of_takes_are_left_out_as_pairs_of_frames_are():
+    takes = rows(24, 12, 7, 31).reshape(8, 3, 12)
+    real = rows(8, 12, 11, 5)
+    as_takes, as_frames = KVD(), KID()
+    for take in range(3):
+        as_takes.update(examples_of(KVD, takes[:, take], real, take=take))
+    as_frames.update(examples_of(KID, takes, real[:, None]))
+    assert as_takes.compute() == pytest.approx(as_frames.compute(), rel=1e-12)
 
 
 def test_intervals_keep_the_frames_of_a_clip_together():
@@ -91,7 +135,7 @@ def test_bad_rows_are_named():
         metric.update(examples_of(KVD, X_bad, Y))
     metric = KVD()
     metric.update(ours[:1])
-    with pytest.raises(ValueError, match="at least 2 rows"):
+    with pytest.raises(ValueError, match="rows of at least 2 samples, got 1"):
         metric.compute()
     with pytest.raises(ValueError, match="was added before"):
         metric.update(ours[:1])

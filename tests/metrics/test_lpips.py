@@ -14,8 +14,10 @@ from i2vbench import weights
 from i2vbench.clip import Clip
 from i2vbench.fit import fit_frames
 from i2vbench.metric import Example
-from i2vbench.metrics import lpips as lpips_module
-from i2vbench.metrics.lpips import LPIPSFirstFrame, LPIPSReference, lpips_distances
+from i2vbench.metrics.features import lpips_alexnet
+from i2vbench.metrics.features.lpips_alexnet import LPIPSExtractor
+from i2vbench.metrics.features.tiny_clip import TinyCLIPExtractor
+from i2vbench.metrics.lpips import LPIPSFirstFrame, LPIPSReference, _on_the_cpu
 
 
 def pictures() -> list[NDArray[np.uint8]]:
@@ -40,6 +42,10 @@ def an_example(frames, *, first=None, reference=None) -> Example:
         first_frame=first,
         reference=None if reference is None else Clip(frames=reference, fps=8),
     )
+
+
+def lpips_distances(frames, others):
+    return _on_the_cpu().distances(frames, others)
 
 
 def by_formula(a_HWC: NDArray[np.uint8], b_HWC: NDArray[np.uint8]) -> float:
@@ -112,7 +118,7 @@ class TestDistances:
     def test_chunks_change_nothing(self, monkeypatch):
         frames, others = random_frames(5), random_frames(5, seed=1)
         whole = lpips_distances(frames, others)
-        monkeypatch.setattr(lpips_module, "CHUNK_PX", 2 * 40 * 48)
+        monkeypatch.setattr(lpips_alexnet, "CHUNK_PX", 2 * 40 * 48)
         assert lpips_distances(frames, others) == pytest.approx(whole, rel=1e-5)
 
     def test_small_frames_are_refused_and_the_least_size_is_not(self):
@@ -126,12 +132,31 @@ class TestDistances:
             lpips_distances(random_frames(3), random_frames(count, height))
 
     def test_loading_is_silent_and_moves_no_random_state(self, capsys):
-        lpips_module._network.cache_clear()
         state = torch.random.get_rng_state()
-        lpips_distances(random_frames(1), random_frames(1))
+        LPIPSExtractor().distances(random_frames(1), random_frames(1))
         assert torch.equal(torch.random.get_rng_state(), state)
         assert capsys.readouterr() == ("", "")
-        assert lpips_module._network("cpu") is lpips_module._network("cpu")
+
+
+class TestExtractor:
+    def test_the_device_reaches_the_network(self):
+        """On ``meta`` nothing is computed: a network that stayed on the CPU would give a value."""
+        extractor = LPIPSExtractor(device="meta")
+        assert {each.device.type for each in extractor.network.parameters()} == {"meta"}
+        metric = LPIPSFirstFrame()
+        metric.use([extractor])
+        frames = random_frames(2)
+        with pytest.raises(NotImplementedError, match="meta"):
+            metric.score_clip(an_example(frames, first=frames[0]))
+
+    def test_it_stores_nothing_and_adds_no_brackets_to_a_label(self):
+        assert LPIPSExtractor.stores_features is False
+        assert LPIPSExtractor().label == ""
+        assert LPIPSExtractor.dtypes == ("fp32",)
+
+    def test_another_extractor_in_its_place_is_refused(self):
+        with pytest.raises(ValueError, match="extractor 'tiny-clip' gives no distances"):
+            LPIPSReference().use([TinyCLIPExtractor()])
 
 
 class TestFit:
@@ -208,7 +233,9 @@ class TestReference:
             LPIPSReference().score_clip(an_example(random_frames(3), reference=random_frames(2)))
 
 
-def test_the_specification_names_the_weights():
+def test_the_specifications_name_the_weights_and_the_fit():
+    assert LPIPSExtractor().spec()["weights_sha256"] == weights.sha256_of("lpips-alexnet")
     for metric in (LPIPSFirstFrame(), LPIPSReference()):
-        assert metric.spec()["backbone_sha256"] == weights.sha256_of("lpips-alexnet")
+        assert metric.extractors == ("lpips-alexnet",)
+        assert metric.spec() == {"fit": "PIL bicubic, centre crop"}
         assert metric.higher_is_better is False

@@ -79,5 +79,5 @@ class TestContract:
         metric = METRICS.load(name)()
         with pytest.raises(ValueError, match=f"{name}: no clip was added"):
             metric.compute()
-        metric.add(0.25)
+        metric.add(0.25, sample_id="s")
         assert pickle.loads(pickle.dumps(metric)).compute() == 0.25

@@ -14,6 +14,7 @@ from open_clip.model import CLIP
 from safetensors.torch import load_file, save_file
 
 from i2vbench.clip import Clip
+from i2vbench.errors import MissingWeightsError
 from i2vbench.fingerprint import canonical_json
 from i2vbench.metrics.features.tiny_clip import TinyCLIPExtractor
 
@@ -187,7 +188,7 @@ def test_a_file_that_does_not_fit_the_network_is_refused(folder, tmp_path, chang
     else:
         state["ln_second.bias"] = torch.zeros(3)
     save_file(state, copy / "model.safetensors")
-    with pytest.raises(RuntimeError, match=r"ln_(final|second)\.bias"):
+    with pytest.raises(MissingWeightsError, match=r"ln_(final|second)\.bias"):
         TinyCLIPExtractor(folder=copy)
 
 

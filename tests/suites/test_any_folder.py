@@ -59,3 +59,32 @@ def test_what_is_wrong_is_named(data: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "has no videos or pictures; accepted: .mp4" in refusal(f"folder:{tmp_path / 'empty'}")
     assert "is no folder; a table is given as table:" in refusal(f"folder:{data / 'a.mp4'}")
+
+
+def test_what_is_left_out_is_a_note(data: Path) -> None:
+    assert load_suite(f"folder:{data}").notes == ()
+    for name in ("a.heic", "animals/notes.pdf", "animals/b.srt", "LICENSE"):
+        (data / name).touch()
+    (data / "more").symlink_to(data / "animals")
+    suite = load_suite(f"folder:{data}")
+    assert suite.notes == ("3 of 7 files are left out: a.heic, more, animals/notes.pdf",)
+
+
+def test_keys_follow_the_clip_that_is_cut(data: Path) -> None:
+    def keys(**options: object) -> list[tuple[str, str]]:
+        suite = load_suite(f"folder:{data}", options)
+        return [(sample.picture_key, sample.reference_key) for sample in suite]
+
+    (a, a_clip), (b, b_clip), (c, c_clip) = keys()
+    # a.png is the first frame of a; b's comes from b.mp4, whose bytes are a.mp4's.
+    assert len({a, b, c}) == 3
+    assert a_clip == b_clip != ""
+    assert c_clip == ""
+    for options in ({"stride": 2}, {"clip": "middle"}, {"num_frames": 2}, {"size": 8}):
+        (a_now, a_clip_now), (b_now, _), (c_now, _) = keys(**options)
+        assert (a_now, c_now) == (a, c)
+        assert b_now != b
+        assert a_clip_now != a_clip
+    # A random start follows from the id.
+    (_, first), (_, second), _ = keys(clip="random")
+    assert first != second

@@ -53,9 +53,19 @@ def test_ids_are_made_where_there_are_none(data: Path) -> None:
         ("prompt\nsame\nsame\n", "line 3 is the same sample as line 2"),
         ("id,prompt\n../a,x\n", "line 2: sample id '../a'"),
         ("note,prompt\nx,\n", "line 2 lacks 'prompt', 'image' and 'reference'"),
+        ("reference,caption\nclips/x.mp4,a dog\n", "or give the option prompt=caption (or add"),
+        ("path,prompt\nclips/x.mp4,a dog\n", "give the option image=path or reference=path"),
+        ("reference\nCLIPS/x.mp4\n", "'CLIPS/x.mp4' does not exist, 'clips/x.mp4' does"),
         ("promt\nx\n", "column 'promt' is unknown: did you mean 'prompt'?"),
     ],
 )
 def test_a_bad_table_is_named(data: Path, text: str, said: str) -> None:
     (data / "a.csv").write_text(text)
     assert said in refusal(f"table:{data / 'a.csv'}")
+
+
+def test_one_column_may_have_two_meanings(data: Path) -> None:
+    (data / "a.csv").write_text("name,file\nx,clips/x.mp4\n")
+    options = {"id": "name", "prompt": "name", "reference": "file"}
+    (sample,) = load_suite(f"table:{data / 'a.csv'}", options)
+    assert (sample.id, sample.prompt) == ("x", "x")

@@ -69,6 +69,9 @@ def test_options_given_apart_come_before_written_ones(table: Path) -> None:
         ("table:/no/such.csv", {}, "suite table: /no/such.csv does not exist; give a CSV"),
         ("TABLE", {"promt": "text"}, "option 'promt' is unknown: did you mean 'prompt'?"),
         ("TABLE?stride=[", {}, "the value of 'stride' is not YAML"),
+        ("TABLE?stride=" + "[" * 900, {}, "the value of 'stride' is not YAML (it is nested"),
+        ("TABLE?stride=" + "9" * 5000, {}, "is not YAML (a number of 5,000 characters)"),
+        ("TABLE", {"stride": ["x" * 99] * 10**5}, "table: stride is ['xxx"),
         ("TABLE", {"clip": "last"}, "suite table: clip is 'last'"),
         ("TABLE", {"prompt": "texts"}, "has no column 'texts' for prompt: did you mean 'text'?"),
         ("playground", {"seed": 1}, "suite 'playground' takes no options, got seed"),
@@ -96,7 +99,7 @@ def test_the_takes_of_a_suite_are_its_own(table: Path, tmp_path: Path) -> None:
     suite = dataclasses.replace(load_suite(f"table:{table}", OPTIONS), num_takes=3)
     for asked, made in ((None, 3), (1, 1)):
         run = generate(
-            load_model("static"), suite, tmp_path / "runs", geometry=SMALL, num_takes=asked
+            load_model("static"), suite, tmp_path / f"runs-{asked}", geometry=SMALL, num_takes=asked
         )
         assert len(run.takes()) == made
 

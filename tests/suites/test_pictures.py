@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -109,12 +108,48 @@ def test_a_misspelt_column_is_named(tmp_path: Path) -> None:
     assert "did you mean 'file'?" in refusal(tmp_path)
 
 
-def test_pictures_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    put_pictures(tmp_path, "a.png", "b.png", "c.png")
-    put_prompts(tmp_path, "a.png,x")
-    with caplog.at_level(logging.WARNING):
-        assert len(load_suite(tmp_path)) == 1
-    assert "2 pictures are not in prompts.csv" in caplog.text
+def test_files_left_out_are_a_note(tmp_path: Path) -> None:
+    put_pictures(tmp_path, "a.png", "b.png", "c.png", "sub/d.png", "sub/e.png")
+    (tmp_path / "f.heic").touch()
+    (tmp_path / "readme.txt").touch()
+    put_prompts(tmp_path, "a.png,x", "sub/d.png,y")
+    suite = load_suite(tmp_path)
+    assert len(suite) == 2
+    assert suite.notes == (
+        "4 of 6 files are left out: b.png, c.png, f.heic, sub/ (a subfolder with 1 file); "
+        "prompts.csv does not list them",
+    )
+    put_prompts(
+        tmp_path, *(f"{n},x" for n in ("a.png", "b.png", "c.png", "sub/d.png", "sub/e.png"))
+    )
+    (tmp_path / "f.heic").unlink()
+    assert load_suite(tmp_path).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            "file,caption",
+            "no column 'prompt' but 'caption': rename it to 'prompt' (or add an empty",
+        ),
+        ("file,Caption_EN", "no column 'prompt' but 'Caption_EN'"),
+        ("filename,prompt", "no column 'file' but 'filename': rename it"),
+        ("image,prompt", "no column 'file' but 'image'"),
+        ("ImagePath,prompt", "no column 'file' but 'ImagePath'"),
+    ],
+)
+def test_names_of_other_projects_are_asked_about(tmp_path: Path, header: str, said: str) -> None:
+    put_pictures(tmp_path, "a.png")
+    (tmp_path / "prompts.csv").write_text(f"{header}\na.png,a cat\n")
+    assert said in refusal(tmp_path)
+
+
+def test_an_empty_column_says_that_there_are_no_prompts(tmp_path: Path) -> None:
+    put_pictures(tmp_path, "a.png")
+    (tmp_path / "prompts.csv").write_text("file,prompt,caption\na.png,,a cat\n")
+    (sample,) = load_suite(tmp_path)
+    assert (sample.prompt, dict(sample.extra)) == ("", {"caption": "a cat"})
 
 
 def test_a_manifest_comes_before_prompts(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from i2vbench.clip import Geometry
+from i2vbench.suites.playground import suite
 from i2vbench.suites.playground.captions import NUM_PHRASINGS, caption
 from i2vbench.suites.playground.rendering import outline, render
 from i2vbench.suites.playground.scenes import (
@@ -243,3 +244,18 @@ def _seconds(call):
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def test_each_picture_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = suite.load()
+    pictures = [sample.picture_key for sample in before]
+    clips = [sample.reference_key for sample in before if sample.load_reference]
+    assert len({*pictures, *clips}) == 72 + 64
+    assert "" not in (*pictures, *clips)
+    assert {s.reference_key for s in before if not s.load_reference} == {""}
+    # Of other drawing code, every scene is another picture; the photographs stay.
+    monkeypatch.setattr(suite, "VERSION", "other")
+    after = [sample.picture_key for sample in suite.load()]
+    assert [old == new for old, new in zip(pictures, after, strict=True)] == [False] * 64 + [
+        True
+    ] * 8

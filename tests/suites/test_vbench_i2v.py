@@ -170,3 +170,25 @@ def test_the_nearest_ratio_is_a_factor_away() -> None:
     sizes = [(1, 1), (576, 320), (832, 480), (854, 480), (480, 854), (1, 100), (100, 1)]
     found = [nearest_ratio(RATIOS, *size) for size in sizes]
     assert found == ["1-1", "16-9", "7-4", "16-9", "1-1", "1-1", "16-9"]
+
+
+def test_prompts_of_one_picture_share_its_key(data: Path) -> None:
+    def keys(**options: object) -> dict[str, str]:
+        suite = load_suite(f"vbench-i2v:{data}", options)
+        return {sample.prompt: sample.picture_key for sample in suite}
+
+    for path in (data / "data/crop").glob(f"*/{SUBJECT}.jpg"):
+        path.write_bytes(path.read_bytes() + path.parent.name.encode())
+    before = keys()
+    assert len(set(before.values())) == 2
+    # Another ratio is another set of pictures.
+    assert before[SUBJECT] not in keys(ratio="1-1").values()
+    # So is one picture drawn anew, of any ratio, and also one changed in its middle.
+    for number, content in enumerate((bytes(3 * 2**20), bytearray(3 * 2**20))):
+        if number:
+            content[3 * 2**19] = 1
+        (data / "data/crop/8-5" / f"{SUBJECT}.jpg").write_bytes(content)
+        after = keys()
+        assert after[SUBJECT] != before[SUBJECT]
+        assert after[BACKGROUND] == before[BACKGROUND]
+        before = after

@@ -39,12 +39,13 @@ def load() -> Suite:
     scenes = [scene_from_seed(seed) for seed in TEST_SEEDS]
     samples = [_scene_sample(index, scene) for index, scene in enumerate(scenes)]
     photos = {name: _photo_path(name) for name in PHOTO_PROMPTS}
-    samples += [_photo_sample(name, path) for name, path in photos.items()]
+    digests = {name: file_sha256(path) for name, path in photos.items()}
+    samples += [_photo_sample(name, path, digests[name]) for name, path in photos.items()]
     content = {
         "version": VERSION,
         "seeds": list(TEST_SEEDS),
         "prompts": [sample.prompt for sample in samples],
-        "photos": {name: file_sha256(path) for name, path in photos.items()},
+        "photos": digests,
     }
     return Suite(
         name="playground", version=VERSION, samples=samples, content_sha256=fingerprint(content)
@@ -59,16 +60,19 @@ def _scene_sample(index: int, scene: Scene) -> Sample:
         load_reference=partial(_reference, scene),
         category=scene.category,
         extra={"motion": scene.motion, "camera": scene.camera, "seed": scene.seed},
+        picture_key=fingerprint({"playground": VERSION, "first_frame_of_scene": scene.seed}),
+        reference_key=fingerprint({"playground": VERSION, "scene": scene.seed}),
     )
 
 
-def _photo_sample(name: str, path: Path) -> Sample:
+def _photo_sample(name: str, path: Path, digest: str) -> Sample:
     return Sample(
         id=f"photo-{name}",
         prompt=PHOTO_PROMPTS[name],
         load_first_frame=partial(_photo, path),
         category="photo",
         extra={"motion": "", "camera": "", "seed": ""},
+        picture_key=digest,
     )
 
 

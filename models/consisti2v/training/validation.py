@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ from i2vbench.pictures import read_picture
 
 from .recipe import Recipe
 from .webvid import ClipDataset
+
+logger = logging.getLogger(__name__)
 
 _NUM_DEFAULT: Final = 4
 _NUM_STILLS: Final = 6
@@ -52,8 +55,18 @@ class Validation:
     def run(self, pipeline: ConsistI2VPipeline, stem: Path) -> None:
         """Writes `stem`.gif and `stem`.png; clips side by side, and stills of each in a row.
 
-        Published validation has no FrameInit.
+        Published validation has no FrameInit. A network that gives NaN is a warning and no files:
+        the training itself judges by its loss.
         """
+        try:
+            made = self._sample(pipeline)
+        except FloatingPointError as error:
+            logger.warning("no validation clips for %s: %s", stem.name, error)
+            return
+        write_grid(made, stem)
+
+    def _sample(self, pipeline: ConsistI2VPipeline) -> list[NDArray[np.uint8]]:
+        """One clip per prompt, uint8 (T, H, W, 3)."""
         sampling = Sampling(
             num_inference_steps=self._recipe.validation_inference_steps,
             frame_stride=self._recipe.validation_frame_stride,
@@ -62,7 +75,7 @@ class Validation:
             frameinit=False,
         )
         size = self._recipe.size_px
-        made = [
+        return [
             pipeline(
                 [prompt],
                 [picture] if pipeline.needs_first_frame else None,
@@ -75,7 +88,6 @@ class Validation:
                 zip(self._prompts, self._first_frames, strict=True)
             )
         ]
-        write_grid(made, stem)
 
 
 def write_grid(clips: Sequence[NDArray[np.uint8]], stem: Path) -> None:

@@ -118,11 +118,14 @@ def test_wrong_sampling_files_are_named(checkpoint, content, message):
     [
         ({"num_steps": 3}, "'num_steps' is unknown"),
         ({"num_inference_steps": 1000}, "num_inference_steps=1000; accepted: an integer from 1"),
-        ({"num_inference_steps": 2.5}, "num_inference_steps=2.5; accepted: an integer"),
-        ({"guidance_rescale": 2}, "guidance_rescale=2; accepted: a number from 0 to 1"),
+        (
+            {"num_inference_steps": 2.5},
+            "num_inference_steps=2.5 is a number; accepted: a whole number",
+        ),
+        ({"guidance_rescale": 2}, r"guidance_rescale=2\.0; accepted: a number from 0 to 1"),
         ({"frameinit_filter": "gauss"}, "did you mean 'gaussian'"),
         ({"noise": "white"}, "accepted: pyoco_mixed, pyoco_progressive, vanilla"),
-        ({"frameinit": "yes"}, "frameinit='yes'; accepted: true or false"),
+        ({"frameinit": "yes"}, "frameinit='yes' is text; accepted: true or false"),
     ],
 )
 def test_wrong_options_are_named(options, message):

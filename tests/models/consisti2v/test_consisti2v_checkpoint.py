@@ -176,7 +176,8 @@ def test_pickled_files_are_read_only_when_asked(checkpoint):
     assert load_unet(folder, allow_pickle=True).config.n_frames == 4
     before = weights_identity(checkpoint)
     torch.save([1], folder / "diffusion_pytorch_model.bin")
-    with pytest.raises(UserError, match="holds no weights; accepted: a dictionary of tensors"):
+    accepted = r"holds no tensors by name.*; accepted: a dictionary of tensors"
+    with pytest.raises(UserError, match=accepted):
         load_unet(folder, allow_pickle=True)
     assert weights_identity(checkpoint) != before
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")

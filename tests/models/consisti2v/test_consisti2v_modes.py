@@ -321,7 +321,7 @@ def test_half_precision_stays_near(checkpoint, dtype):
         ({"segments": 0}, "segments=0; accepted: an integer from 1 to 1000"),
         ({"segments": True}, "segments=True"),
         ({"offload": "modell"}, "did you mean 'model'"),
-        ({"compile": "yes"}, "compile='yes'; accepted: true or false"),
+        ({"compile": "yes"}, "compile='yes' is text; accepted: true or false"),
         ({"camera_motion": "pan"}, "camera_motion='pan'"),
         ({"frameinit_iterations": 0}, "frameinit_iterations=0"),
         ({"scheduler": "dmpp"}, "did you mean 'dpmpp'"),
