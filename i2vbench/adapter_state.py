@@ -8,17 +8,26 @@ put in force around its calls and taken away after them.
 from __future__ import annotations
 
 import logging
+import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
 _AUTOCAST_DEVICES = ("cpu", "cuda")
+_Setting = TypeVar("_Setting")
+# Below torch.backends, from the widest to the narrowest: setting a wide one sets those in it. torch
+# has them from 2.9 on.
+_PRECISION_PLACES = (
+    "",
+    *("cuda.matmul", "cudnn", "cudnn.conv", "cudnn.rnn"),
+    *("mkldnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +43,16 @@ class ProcessState:
     """Of :data:`_AUTOCAST_DEVICES`: whether it is on, and its dtype."""
     deterministic: tuple[bool, bool]
     """Whether deterministic algorithms are asked for, and whether others only warn."""
-    matmul_precision: str
+    matmul_precision: str | None
+    """Of ``set_float32_matmul_precision``; None where :attr:`precisions` say something else, which
+    torch then refuses to read."""
+    precisions: tuple[str, ...]
+    """At :data:`_PRECISION_PLACES`, of those that this torch has."""
     num_threads: int
-    cudnn: tuple[bool, bool, bool, bool]
-    """enabled, benchmark, deterministic, allow_tf32."""
+    cudnn: tuple[bool, bool, bool]
+    """enabled, benchmark, deterministic."""
+    allow_tf32: bool | None
+    """Of cuDNN; None as for :attr:`matmul_precision`."""
     silenced: int
     """The level up to which ``logging.disable`` drops the warnings of everyone."""
 
@@ -56,14 +71,15 @@ class ProcessState:
                 for kind in _AUTOCAST_DEVICES
             ),
             deterministic=_deterministic(),
-            matmul_precision=torch.get_float32_matmul_precision(),
+            matmul_precision=_readable(torch.get_float32_matmul_precision),
+            precisions=tuple(place.fp32_precision for place in _precision_places()),
             num_threads=torch.get_num_threads(),
             cudnn=(
                 torch.backends.cudnn.enabled,
                 torch.backends.cudnn.benchmark,
                 torch.backends.cudnn.deterministic,
-                torch.backends.cudnn.allow_tf32,
             ),
+            allow_tf32=_readable(lambda: torch.backends.cudnn.allow_tf32),
             silenced=logging.root.manager.disable,
         )
 
@@ -87,11 +103,17 @@ class ProcessState:
             # Only then: the call imports torch's compiler, which takes seconds.
             deterministic, warn_only = self.deterministic
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.set_float32_matmul_precision(self.matmul_precision)
+        cudnn: Any = torch.backends.cudnn
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = self.cudnn
+        if self.matmul_precision is not None:
+            torch.set_float32_matmul_precision(self.matmul_precision)
+        if self.allow_tf32 is not None:
+            cudnn.allow_tf32 = self.allow_tf32
+        # After these two, which set some of them.
+        for place, precision in zip(_precision_places(), self.precisions, strict=True):
+            place.fp32_precision = precision
         if torch.get_num_threads() != self.num_threads:
             torch.set_num_threads(self.num_threads)
-        cudnn: Any = torch.backends.cudnn
-        cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.cudnn
         logging.disable(self.silenced)
 
 
@@ -102,6 +124,24 @@ def _deterministic() -> tuple[bool, bool]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
+
+
+def _readable(read: Callable[[], _Setting]) -> _Setting | None:
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def _precision_places() -> list[Any]:
+    import torch
+
+    if not hasattr(torch.backends, "fp32_precision"):
+        return []
+    return [
+        operator.attrgetter(name)(torch.backends) if name else torch.backends
+        for name in _PRECISION_PLACES
+    ]
 
 
 def _current_folder() -> str:

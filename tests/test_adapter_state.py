@@ -62,6 +62,18 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: cudnn.deterministic,
     ),
     "cudnn.allow_tf32": (lambda: setattr(cudnn, "allow_tf32", False), lambda: cudnn.allow_tf32),
+    **{
+        f"{name}.fp32_precision": (
+            lambda place=place: setattr(place, "fp32_precision", "ieee"),
+            lambda place=place: place.fp32_precision,
+        )
+        for name, place in {
+            "backends": torch.backends,
+            "matmul": torch.backends.cuda.matmul,
+            "rnn": getattr(torch.backends.cudnn, "rnn", None),
+        }.items()
+        if hasattr(place, "fp32_precision")
+    },
     "logging": (
         lambda: logging.disable(logging.CRITICAL),
         lambda: logging.getLogger("i2vbench").isEnabledFor(logging.ERROR),
