@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from i2vbench.errors import UserError
 from i2vbench.plain_text import short_repr
 
 MAX_DEPTH = 100
@@ -13,41 +12,13 @@ MAX_DIGITS = 300
 """Of an integer; more do not fit a float, and Python prints none of more than 4300."""
 
 
-def load_json_object(text: str, what: str) -> dict[str, Any]:
-    """The object that the text holds.
-
-    Args:
-        text: the JSON.
-        what: stands first in messages, e.g. ``runs/a/results.json``.
-
-    Raises:
-        UserError: as :func:`load_json`, or it holds something else than an object.
-    """
-    value = load_json(text, what)
-    if not isinstance(value, dict):
-        raise UserError(f"{what} is {short_repr(value)}, accepted is a JSON object {{...}}")
-    return value
-
-
-def load_json(text: str, what: str) -> Any:  # noqa: ANN401
+def parse_json(text: str) -> Any:  # noqa: ANN401
     """The value that the text holds.
 
     Raises:
-        UserError: not JSON (NaN and Infinity are none), nested more than 100 levels deep, an
-            integer of more than 300 digits, or a name that stands twice in one object.
-    """
-    try:
-        value = parse_json(text)
-    except ValueError as error:
-        raise UserError(f"{what} is not JSON ({error})") from error
-    return value
-
-
-def parse_json(text: str) -> Any:  # noqa: ANN401
-    """As :func:`load_json`, for callers that put the file and the line before the reason.
-
-    Raises:
-        ValueError: with the reason as one line.
+        ValueError: not JSON (NaN and Infinity are none), nested more than 100 levels deep, an
+            integer of more than 300 digits, or a name that stands twice in one object; the reason
+            as one line, before which callers put the file and the line.
     """
     too_deep = f"it is nested more than {MAX_DEPTH} levels deep"
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from i2vbench.errors import MissingPackageError, MissingWeightsError
+from i2vbench.errors import MissingPackageError, MissingWeightsError, UserError
 from i2vbench.metric_runs import extractors_of
 from i2vbench.protocol import Protocol
 from i2vbench.registry import EXTRACTORS
@@ -51,7 +51,11 @@ def unready_metrics(names: Sequence[str], protocol: Protocol, *, download: bool)
     found: dict[tuple[str, str], Unready] = {}
     for name in names:
         for extractor in extractors_of(name, protocol):
-            kind = EXTRACTORS.load(extractor)
+            try:
+                kind = EXTRACTORS.load(extractor)
+            except UserError as error:
+                found[name, ""] = Unready(metric=name, reason=str(error))
+                continue
             if kind.package and find_spec(kind.package) is None:
                 reason = f"{extractor} needs the package {kind.package}: {kind.install}"
                 found[name, ""] = Unready(metric=name, reason=reason)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +52,17 @@ _MISFITS: Final = (
     RuntimeError,
     TypeError,
     ValueError,
+)
+
+# And what readers of such bytes raise besides.
+_DAMAGE: Final = (
+    *_MISFITS,
+    EOFError,
+    ImportError,
+    SafetensorError,
+    pickle.PickleError,
+    struct.error,
+    zlib.error,
 )
 
 
@@ -161,9 +174,9 @@ def read_file(source: Path | BinaryIO) -> object:
             return safetensors.torch.load(data)
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # A boundary: of damaged bytes, an unpickler may raise anything. EOFError above all must not
-        # get out: the command line would take it for the end of its own input.
+    except _DAMAGE as error:
+        # EOFError above all must not get out: the command line would take it for the end of its own
+        # input.
         raise UnreadableWeightsError(_reason(error)) from error
 
 

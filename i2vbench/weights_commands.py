@@ -144,17 +144,32 @@ def import_files(ctx: click.Context, folder: Path) -> None:
                 click.echo(f"{entry.name}: here already ({found.place})")
                 num_imported += 1
                 continue
-            target = store.import_file(entry, sources[0])
+            source, target = _imported(entry, sources)
         except MissingWeightsError as error:
             _echo_error(error)
             failed += 1
         else:
-            click.echo(f"{entry.name}: {sources[0]} -> {target}")
+            click.echo(f"{entry.name}: {source} -> {target}")
             num_imported += 1
     if not num_imported and not failed:
         wanted = ", ".join(entry.file for entry in WEIGHT_FILES.values())
         raise UserError(f"{folder} holds no file of the register; looked for {wanted}")
     ctx.exit(1 if failed else 0)
+
+
+def _imported(entry: WeightFile, sources: Sequence[Path]) -> tuple[Path, Path]:
+    """The first of the files that is the right one, and its copy in the cache.
+
+    Raises:
+        MissingWeightsError: none is; why the first is not.
+    """
+    errors = []
+    for source in sources:
+        try:
+            return source, store.import_file(entry, source)
+        except MissingWeightsError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _is_right(entry: WeightFile, found: store.Found) -> bool:
