@@ -49,7 +49,7 @@ def failing_places(trace: str, num_frames: int) -> list[str]:
     return [line.removeprefix("File ").replace('"', "") for line in lines[-num_frames:]]
 
 
-def num_without_score(run: RunDir, sources: Sequence[str]) -> int:
+def num_without_score(run: RunDir, sources: Sequence[str], protocol: str) -> int:
     """The clips that lack a score in the metric that lost most, of those asked for.
 
     A metric that could not run at all is an empty column, not a failed clip.
@@ -60,5 +60,10 @@ def num_without_score(run: RunDir, sources: Sequence[str]) -> int:
         scores = load_results(run.path).scores
     except UserError:
         return 0
-    asked = [s for s in scores if s.source in sources and s.fingerprint]
+    asked = [
+        score
+        for score in scores
+        # Those of other protocols are of other commands.
+        if score.source in sources and score.fingerprint and score.protocol == protocol
+    ]
     return max((score.n_expected - score.n_scored for score in asked), default=0)

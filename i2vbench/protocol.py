@@ -81,6 +81,11 @@ class Protocol:
     notes: tuple[str, ...] = ()
     """What a reader must know, e.g. what is reconstructed."""
 
+    @property
+    def title(self) -> str:
+        """``name version``, as scores name it."""
+        return f"{self.name} {self.version}"
+
     def choice(self, metric: str) -> MetricChoice:
         """How it wants ``metric``."""
         return self.choices.get(metric, MetricChoice())

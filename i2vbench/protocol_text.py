@@ -13,7 +13,7 @@ WIDTH = 100
 
 def protocol_text(protocol: Protocol) -> str:
     """All that the protocol fixes, in lines of at most ``WIDTH`` characters where words allow."""
-    lines = [f"{protocol.name} {protocol.version}", *_wrapped(protocol.source, "  ")]
+    lines = [protocol.title, *_wrapped(protocol.source, "  ")]
     lines += [line for note in protocol.notes for line in _wrapped(f"* {note}", "  ", "    ")]
     frames = "all" if protocol.num_frames is None else f"the first {protocol.num_frames}"
     lines += ["", f"frames       {frames} of each clip"]

@@ -102,7 +102,7 @@ def run(baselines: bool, **values: Any) -> None:  # noqa: ANN401
         echo()
         echo(board, newline=False)
     echo(f"Results: {shown(directory.path)}")
-    _leave(directory, plan, common, names)
+    _leave(directory, plan, common, names, protocol.title)
 
 
 @click.command()
@@ -175,7 +175,7 @@ def score(
         echo(board, newline=False)
     echo(f"Results: {shown(directory.path)}")
     names = scoring.metric_names or [score.source for score in results.scores]
-    _leave(directory, plan, common, names)
+    _leave(directory, plan, common, names, results.protocol)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,15 +190,12 @@ class _Entrant:
     ) -> bool:
         """Whether every clip is there, as it was recorded, and every score is of these clips."""
         from i2vbench.generation import missing_clips, open_run
-        from i2vbench.run_results import ScoredView, unscored
+        from i2vbench.run_results import is_scored
 
         run = open_run(self.model, self.plan, output_dir)
-        if run.status != "scored" or run.view != self.plan.view():
-            return False
         arithmetic = f"{scoring.scoring_dtype} {scoring.backend}"
-        view = ScoredView.of(run, self.plan, protocol, arithmetic)
         reads_reference = "reference" in self.model.modes
-        return not unscored(run, view, names) and not missing_clips(
+        return is_scored(run, self.plan, protocol, names, arithmetic) and not missing_clips(
             run, self.plan, reads_reference=reads_reference, names_damage=False
         )
 
@@ -373,8 +370,22 @@ def _hash_of_boards(directory: RunDir) -> str:
     return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 
 
-def _leave(directory: RunDir, plan: Plan, common: CommonOptions, names: Sequence[str] = ()) -> None:
-    """Names the clips that failed; exit code 1 where more are missing than forgiven, else 0."""
+def _leave(
+    directory: RunDir,
+    plan: Plan,
+    common: CommonOptions,
+    names: Sequence[str] = (),
+    protocol: str = "",
+) -> None:
+    """Names the clips that failed; exit code 1 where more are missing than forgiven, else 0.
+
+    Args:
+        directory: of the run.
+        plan: the clips that were wanted.
+        common: how many failures are forgiven.
+        names: of the metrics that were asked for.
+        protocol: title of the one that was scored.
+    """
     from i2vbench.failures import failed_clips, num_without_score
 
     failed = failed_clips(directory, plan)
@@ -382,5 +393,5 @@ def _leave(directory: RunDir, plan: Plan, common: CommonOptions, names: Sequence
         echo(f"failed: {failure}", err=True)
     if len(failed) > 5:
         echo(f"... and {len(failed) - 5} more in {shown(directory.path)}/takes.*.jsonl", err=True)
-    number = max(len(failed), num_without_score(directory, names))
+    number = max(len(failed), num_without_score(directory, names, protocol))
     sys.exit(1 if number > common.max_failures else 0)

@@ -42,11 +42,6 @@ class ScoredView:
         """That of a run's takes, as a plan asks for them."""
         return cls(protocol=protocol, arithmetic=arithmetic, clips_sha256=clips_sha256(run, plan))
 
-    @property
-    def protocol_name(self) -> str:
-        """As scores name it."""
-        return f"{self.protocol.name} {self.protocol.version}"
-
     def holds(self, score: Score) -> bool:
         """Whether an earlier score of this protocol is what a new scoring would give."""
         return (
@@ -93,11 +88,28 @@ def unscored(run: RunDir, view: ScoredView, names: Sequence[str]) -> list[str]:
     known = {
         score.source
         for score in _earlier(run, names_damage=False)
-        if score.protocol == view.protocol_name
+        if score.protocol == view.protocol.title
         and score.arithmetic == view.arithmetic
         and view.holds(score)
     }
     return [name for name in names if name not in known]
+
+
+def is_scored(
+    run: RunDir, plan: Plan, protocol: Protocol, names: Sequence[str], arithmetic: str
+) -> bool:
+    """Whether the run's last view is that of the plan, and all of its scores hold.
+
+    Args:
+        run: whose ``results.json`` is looked into.
+        plan: the clips that are wanted.
+        protocol: by which they should be scored.
+        names: of the metrics.
+        arithmetic: ``dtype backend``, e.g. ``fp32 torch``.
+    """
+    if run.status != "scored" or run.view != plan.view():
+        return False
+    return not unscored(run, ScoredView.of(run, plan, protocol, arithmetic), names)
 
 
 def merged_scores(
@@ -114,7 +126,7 @@ def merged_scores(
     new = [
         dataclasses.replace(
             score,
-            protocol=view.protocol_name,
+            protocol=view.protocol.title,
             clips_sha256=view.clips_sha256,
             source=source,
             arithmetic=view.arithmetic,
@@ -123,8 +135,8 @@ def merged_scores(
     ]
     new = [dataclasses.replace(s, code_sha256=_code_of(s, view.protocol)) for s in new]
     kept = [old for old in _earlier(run) if not _replaced(old, new) and _still_holds(old, view)]
-    own = [score for score in kept if score.protocol == view.protocol_name]
-    others = [score for score in kept if score.protocol != view.protocol_name]
+    own = [score for score in kept if score.protocol == view.protocol.title]
+    others = [score for score in kept if score.protocol != view.protocol.title]
     order = {name: n for n, name in enumerate(view.protocol.metrics)}
     merged = sorted([*own, *new], key=lambda score: order.get(score.source, len(order)))
     return [*merged, *_totals(view, merged), *others]
@@ -141,7 +153,7 @@ def _totals(view: ScoredView, scores: Sequence[Score]) -> list[Score]:
     return [
         dataclasses.replace(
             score,
-            protocol=view.protocol_name,
+            protocol=view.protocol.title,
             clips_sha256=view.clips_sha256,
             arithmetic=view.arithmetic,
         )
@@ -174,8 +186,8 @@ def _replaced(old: Score, new: Sequence[Score]) -> bool:
 def _still_holds(score: Score, view: ScoredView) -> bool:
     if score.level == LEVEL:
         # Those of this protocol are computed again.
-        return score.protocol != view.protocol_name and score.clips_sha256 == view.clips_sha256
-    if score.protocol == view.protocol_name:
+        return score.protocol != view.protocol.title and score.clips_sha256 == view.clips_sha256
+    if score.protocol == view.protocol.title:
         return view.holds(score)
     name = score.protocol.rpartition(" ")[0]
     # A results.json is data: a file that it names is not opened.
@@ -229,7 +241,7 @@ def results_of(
         run=run.path.name,
         run_fingerprint=run.fingerprint,
         suite=asked,
-        protocol=view.protocol_name,
+        protocol=view.protocol.title,
         model={
             "name": card.name,
             "version": card.version,

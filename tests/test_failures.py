@@ -116,11 +116,12 @@ def test_clips_without_a_score_are_counted_and_their_line_names_the_metric_once(
     make_suite: MakeSuite, tmp_path: Path, picky: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run, plan = made(make_suite, tmp_path, ["a", "b", "c", "d"])
-    assert num_without_score(run, [picky]) == 0
+    assert num_without_score(run, [picky], "embedded 1") == 0
     score_run(run, plan, Cursed().card, metrics=[picky, "temporal_flickering"])
-    assert num_without_score(run, [picky]) == 2
-    assert num_without_score(run, ["temporal_flickering", picky]) == 2
-    assert num_without_score(run, ["temporal_flickering"]) == 0
-    assert num_without_score(run, []) == 0
+    assert num_without_score(run, [picky], "embedded 1") == 2
+    assert num_without_score(run, ["temporal_flickering", picky], "embedded 1") == 2
+    assert num_without_score(run, ["temporal_flickering"], "embedded 1") == 0
+    assert num_without_score(run, [], "embedded 1") == 0
+    assert num_without_score(run, [picky], "another 1") == 0
     (line,) = [message for message in caplog.messages if "have no score" in message]
     assert line == "picky: 2 of 4 clips have no score; the first: b, take 0: does not like it"

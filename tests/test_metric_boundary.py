@@ -114,8 +114,8 @@ def test_an_exception_is_one_row_of_one_metric(name, error, run, monkeypatch):
     (failed,) = [row for row in rows if row["error"]]
     assert failed["id"] == "bad"
     assert failed["error"].isprintable()
-    assert num_without_score(made, [name]) == 1
-    assert num_without_score(made, [FLICKER]) == 0
+    assert num_without_score(made, [name], "embedded 1") == 1
+    assert num_without_score(made, [FLICKER], "embedded 1") == 0
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from i2vbench.progress import Progress
 from i2vbench.protocol import load_protocol
 from i2vbench.reopen import reopen_run
 from i2vbench.results import Results, load_results
-from i2vbench.run_results import ScoredView, unscored
+from i2vbench.run_results import is_scored
 from i2vbench.sample import Suite
 from i2vbench.scoring import score_run
 from i2vbench.suites import load_suite
@@ -40,6 +40,7 @@ from .training.unet import load_parts, train
 _log = logging.getLogger(__name__)
 RESULT_FILE: Final = "ablation.json"
 SCHEMA_VERSION: Final = 1
+_ARITHMETIC: Final = "fp32 torch"
 
 RECIPE: Final[Mapping[str, Any]] = {
     "prediction": "v_prediction",
@@ -193,6 +194,7 @@ def ablate(
     """
     _open(output, options)
     suite = load_suite("playground")
+    protocol = load_protocol(suite.protocol)
     checkpoints = {
         network: _trained(output, network, options)
         for network in dict.fromkeys(row.network for row in options.rows)
@@ -205,8 +207,9 @@ def ablate(
             _log.info("%s: %s, seed %d", row.group, row.label, seed)
             results = _measured(output, values, suite, seed, options, device, progress)
             for score in results.scores:
-                # A run keeps the scores that others have asked of it.
-                if score.metric in scores:
+                # A run keeps scores that somebody else has asked of it.
+                is_ours = (score.protocol, score.arithmetic) == (protocol.title, _ARITHMETIC)
+                if is_ours and score.metric in scores:
                     scores[score.metric].append(score.value)
         measured.append({**asdict(row), "scores": scores})
         _write(output, options, measured)
@@ -274,8 +277,8 @@ def _measured(
     if failed:
         raise UserError(f"{run.path}: {len(failed)} clips failed; the first: {failed[0].error}")
     directory, plan, card = reopen_run(run.path, suite)
-    view = ScoredView.of(directory, plan, load_protocol(suite.protocol), "fp32 torch")
-    if directory.status == "scored" and not unscored(directory, view, options.metrics):
+    protocol = load_protocol(suite.protocol)
+    if is_scored(directory, plan, protocol, options.metrics, _ARITHMETIC):
         return load_results(directory.path)
     return score_run(
         directory,

@@ -10,6 +10,8 @@ from i2vbench.errors import SpecMismatchError, UserError
 from i2vbench.models.consisti2v import ablation
 from i2vbench.models.consisti2v.ablation import GROUPS, ROWS, AblationOptions, ablate
 from i2vbench.models.consisti2v.checkpoint import read_config, read_weights
+from i2vbench.rundir import RunDir
+from i2vbench.scoring import score
 
 SMALL = {
     **ablation.UNET_CONFIG,
@@ -103,6 +105,9 @@ def test_a_finished_ablation_makes_nothing_again(done, monkeypatch):
     def never(*arguments, **keywords):
         raise AssertionError
 
+    # Somebody scores a run of it by another protocol, which its results then hold as well.
+    run = RunDir.open(next(done.glob("runs/*/*/run.json")).parent)
+    score(run, metrics=["temporal_flickering"], protocol="consisti2v-paper")
     monkeypatch.setattr(ablation, "train", never)
     monkeypatch.setattr(ablation, "score_run", never)
     before = (done / "ablation.json").read_bytes()
