@@ -16,6 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from i2vbench.clip import Clip, Geometry, Picture
 from i2vbench.device import has_arithmetic
 from i2vbench.sample import Sample, Suite
+from tests.weight_server import own_cache, register, server  # noqa: F401 (fixtures)
 
 # The same examples everywhere: a gate that fails by chance teaches people to try it again.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
