@@ -246,6 +246,7 @@ def check(
     from i2vbench.failures import failing_places
     from i2vbench.generation import carry_out, plan_run, takes_in_order
     from i2vbench.model import load_model
+    from i2vbench.progress import on_stderr
     from i2vbench.scoring import score_run
     from i2vbench.suites import load_suite
 
@@ -263,7 +264,7 @@ def check(
         echo(f"         {note}")
     plan = plan_run(loaded, adapter.geometry, limit=2, batch_size=2)
     with tempfile.TemporaryDirectory() as folder:
-        run = carry_out(adapter, plan, Path(folder))
+        run = carry_out(adapter, plan, Path(folder), on_stderr(card.name))
         failed = [take for take in takes_in_order(run, plan) if take.status != "ok"]
         for take in failed:
             echo(f"FAILED   {take.id}: {take.error}")

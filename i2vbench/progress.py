@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from i2vbench.console import echo
 from i2vbench.plain_text import one_line
 
 
@@ -24,6 +26,13 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """The stage has ended."""
+
+
+def on_stderr(name: str) -> Progress:
+    """A bar for people, whole lines for logs and pipes; ``name`` stands in front."""
+    if sys.stderr.isatty():
+        return BarProgress(name)
+    return LineProgress(name, lambda line: echo(line, err=True))
 
 
 class SilentProgress:

@@ -285,13 +285,9 @@ def _baselines(model: str, plan: Plan, batch_size: int) -> list[_Entrant]:
 
 
 def _progress(quiet: bool, name: str) -> Progress:
-    from i2vbench.progress import BarProgress, LineProgress, SilentProgress
+    from i2vbench.progress import SilentProgress, on_stderr
 
-    if quiet:
-        return SilentProgress()
-    if sys.stderr.isatty():
-        return BarProgress(name)
-    return LineProgress(name, lambda line: echo(line, err=True))
+    return SilentProgress() if quiet else on_stderr(name)
 
 
 def _generate(

@@ -96,7 +96,7 @@ _VIEW = Keys(
                     "num_samples": _Count,
                     "limit": _Count | None,
                 },
-                optional={"samples": list[str] | None},
+                optional={"samples": list[str] | None, "num_takes": _Count},
             ),
         ],
         "num_takes": _Count,
@@ -398,7 +398,10 @@ class RunDir:
         self.set_status("scored", results_sha256=[new])
 
     def check_results(self) -> str:
-        """Why ``results.json`` cannot be believed, in one line; empty where it can or is absent."""
+        """Why ``results.json`` of a scored run cannot be believed, in one line; empty where it can.
+
+        A run that is not scored yet need not have one.
+        """
         known = self._record.get("results_sha256", [])
         try:
             if not known or file_sha256(self.results_file) in known:

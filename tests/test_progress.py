@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from i2vbench.progress import BarProgress, LineProgress, SilentProgress
+from i2vbench.progress import BarProgress, LineProgress, SilentProgress, on_stderr
 
 
 def lines_of(patience_s: float = 60, interval_s: float = 60) -> tuple[LineProgress, list[str]]:
@@ -109,3 +109,13 @@ def test_the_others_take_the_same_calls(kind: str, capsys: pytest.CaptureFixture
     assert ("2/2 clips" in printed and "scene 3" in printed) == (kind == "bar")
     assert "\x1b[31m" not in printed
     assert "title" not in printed
+
+
+def test_a_pipe_gets_lines_and_a_terminal_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = on_stderr("drift\x1b[31m")
+    progress.start("generating", 2)
+    assert capsys.readouterr().err == "generating drift: 0 of 2 clips done\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert isinstance(on_stderr("drift"), BarProgress)
