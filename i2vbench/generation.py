@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,8 +39,8 @@ class GenerationOptions:
     """Make the clips of the view anew, also those that are there."""
 
     def __post_init__(self) -> None:
-        if self.timeout_s is not None and not self.timeout_s > 0:
-            raise UserError(f"--timeout-s must be positive, got {self.timeout_s!r}")
+        if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
+            raise UserError(f"--timeout-s must be a positive number, got {self.timeout_s!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import pytest
 from i2vbench import generate
 from i2vbench.clip import Geometry
 from i2vbench.errors import SpecMismatchError, UnreadableClipError, UserError
-from i2vbench.generation import open_run, plan_run, run_spec
+from i2vbench.generation import GenerationOptions, open_run, plan_run, run_spec
 from i2vbench.model import build_options
 from i2vbench.rundir import RunDir
 from i2vbench.sample import Sample, Suite
@@ -148,3 +148,9 @@ def test_unknown_and_bad_options_name_what_is_accepted():
         build_options(Drift, {"stop": 1})
     with pytest.raises(UserError, match="step must not be negative, got -1"):
         build_options(Drift, {"step": -1})
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_limit_of_time_is_a_positive_number(seconds):
+    with pytest.raises(UserError, match="--timeout-s must be a positive number"):
+        GenerationOptions(timeout_s=seconds)
