@@ -76,17 +76,23 @@ class MetricRun:
         has |= {f"extra.{name}": value != "" for name, value in sample.extra.items()}
         return all(has.get(need, False) for need in self.metric.needs)
 
-    def row_inputs(self, request: Request, take: Take | None) -> str:
-        """Hash of what the metric reads beside the video; empty where that is nothing."""
+    def row_inputs(self, request: Request, take: Take | None, content_sha256: str) -> str:
+        """Hash of what the metric reads beside the video; empty where that is nothing.
+
+        Args:
+            request: its sample is what may be read.
+            take: of the request; None where there is none.
+            content_sha256: of the suite, for samples that do not say what they are made from.
+        """
         sample, needs = request.sample, self.metric.needs
         made_from = "" if take is None else take.made_from
         inputs: dict[str, Any] = {}
         if "prompt" in needs or any(e.uses_prompt for e in self.extractors):
             inputs["prompt"] = sample.prompt
         if "first_frame" in needs:
-            inputs["picture"] = sample.picture_key or made_from
+            inputs["picture"] = sample.picture_key or made_from or content_sha256
         if "reference" in needs:
-            inputs["reference"] = sample.reference_key
+            inputs["reference"] = sample.reference_key or content_sha256
         for name in sorted(need.removeprefix("extra.") for need in needs if "." in need):
             inputs[f"extra.{name}"] = sample.extra.get(name)
         return fingerprint(inputs)[:16] if inputs else ""

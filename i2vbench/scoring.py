@@ -346,7 +346,7 @@ class _Walk:
             "id": opened.key[0],
             "take": opened.key[1],
             "sha256": opened.sha256,
-            "inputs": metric_run.row_inputs(opened.request, take),
+            "inputs": metric_run.row_inputs(opened.request, take, self.plan.suite.content_sha256),
             "value": None,
             "error": "",
         }

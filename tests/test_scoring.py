@@ -490,3 +490,43 @@ def test_without_the_protocols_reader_every_column_says_so(make_suite, tmp_path,
         (None, True),
         (None, True),
     ]
+
+
+class Distance(ClipMetric):
+    """Of mean levels, the reference from the clip; 1000 more for each letter of the prompt."""
+
+    name = "distance"
+    version = "1"
+    higher_is_better = False
+    needs = frozenset({"reference", "prompt"})
+
+    def score_clip(self, example):
+        shift = float(example.reference.frames.mean()) - float(example.clip.frames.mean())
+        return shift + 1000 * len(example.prompt)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_row_is_of_the_reference_and_the_prompt_that_are_there_now(
+    make_suite, tmp_path, monkeypatch, keyed
+):
+    known = {**registry.METRICS._builtin, "distance": (f"{__name__}:Distance", "")}
+    monkeypatch.setattr(registry.METRICS, "_builtin", known)
+    run, plan, card = made(make_suite, tmp_path)
+
+    def scored(level, prompt):
+        def load_reference(geometry):
+            shape = (geometry.num_frames, geometry.height, geometry.width, 3)
+            return Clip(frames=np.full(shape, level, np.uint8), fps=geometry.fps)
+
+        key = f"{level}" if keyed else ""
+        samples = [
+            dataclasses.replace(s, load_reference=load_reference, reference_key=key, prompt=prompt)
+            for s in plan.suite
+        ]
+        suite = dataclasses.replace(plan.suite, samples=samples, content_sha256=f"{level}{prompt}")
+        (found,) = score(run, plan_run(suite, plan.geometry), card, metrics=["distance"]).scores
+        return found.value
+
+    before = scored(10, "a")
+    assert scored(30, "a") == pytest.approx(before + 20)
+    assert scored(30, "abc") == pytest.approx(before + 2020)

@@ -163,6 +163,16 @@ def test_import_takes_files_by_name_and_content(tmp_path: Path, register) -> Non
     assert not list(weights.cache_dir().glob("*.import"))
 
 
+def test_import_takes_the_right_one_of_several_files_of_the_name(tmp_path: Path, register) -> None:
+    register()
+    for folder, content in (("a", b"wrong"), ("b", CONTENT), ("c", b"wrong too")):
+        (tmp_path / "stick" / folder).mkdir(parents=True)
+        (tmp_path / "stick" / folder / "net.bin").write_bytes(content)
+    result = run("import", "--from", str(tmp_path / "stick"))
+    assert (result.exit_code, "b/net.bin ->" in result.stdout) == (0, True)
+    assert weights.resolve("net").read_bytes() == CONTENT
+
+
 def test_listing_imports_no_torch() -> None:
     code = (
         "import sys; from i2vbench.weights_commands import weights;"
