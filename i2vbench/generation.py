@@ -178,7 +178,7 @@ def clip_key(run_fingerprint: str, request: Request, *, reads_reference: bool = 
         reads_reference: whether the model is shown the real clip.
 
     Raises:
-        UnreadableClipError: the sample's picture has to be read, and cannot.
+        UnreadableClipError: the sample's picture or real clip has to be read, and cannot.
     """
     sample = request.sample
     fields: dict[str, Any] = {
@@ -190,7 +190,7 @@ def clip_key(run_fingerprint: str, request: Request, *, reads_reference: bool = 
         "extra": dict(sample.extra),
     }
     if reads_reference:
-        fields["reference"] = sample.reference_key
+        fields["reference"] = _reference_key(sample, request.geometry)
     return fingerprint(fields)
 
 
@@ -200,6 +200,13 @@ def picture_key(sample: Sample, geometry: Geometry) -> str:
         return sample.picture_key
     picture = np.ascontiguousarray(sample.load_first_frame(geometry))
     return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
+
+
+def _reference_key(sample: Sample, geometry: Geometry) -> str:
+    """What tells the sample's real clip from others; empty where it has none."""
+    if sample.load_reference is None or sample.reference_key:
+        return sample.reference_key
+    return sample.load_reference(geometry).sha256
 
 
 def open_run(model: Model, plan: Plan, output_dir: Path) -> RunDir:

@@ -36,7 +36,8 @@ class Sample:
     """Hash of what the first frame is made from (a file's bytes, a scene's code and number); where
     it is empty, the pixels are hashed instead. It is part of a clip's identity."""
     reference_key: str = ""
-    """The same for the real clip; where it is empty, the suite's content hash stands for it."""
+    """The same for the real clip; where it is empty, its pixels are hashed for a model that is
+    shown it, and the suite's content hash stands for it in scores."""
 
     def __post_init__(self) -> None:
         check_id(self.id)

@@ -1,14 +1,15 @@
 """Plans, batches, failures and resumption."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from i2vbench import generate
-from i2vbench.clip import Geometry
+from i2vbench.clip import Clip, Geometry
 from i2vbench.errors import SpecMismatchError, UnreadableClipError, UserError
-from i2vbench.generation import GenerationOptions, open_run, plan_run, run_spec
+from i2vbench.generation import GenerationOptions, clip_key, open_run, plan_run, run_spec
 from i2vbench.model import build_options
 from i2vbench.rundir import RunDir
 from i2vbench.sample import Sample, Suite
@@ -154,3 +155,26 @@ def test_unknown_and_bad_options_name_what_is_accepted():
 def test_a_limit_of_time_is_a_positive_number(seconds):
     with pytest.raises(UserError, match="--timeout-s must be a positive number"):
         GenerationOptions(timeout_s=seconds)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_clip_of_a_model_that_sees_the_real_one_is_of_it(make_suite, keyed):
+    suite = make_suite(["a"])
+
+    def key(level, *, reads_reference):
+        def load_reference(geometry):
+            shape = (geometry.num_frames, geometry.height, geometry.width, 3)
+            return Clip(frames=np.full(shape, level, np.uint8), fps=geometry.fps)
+
+        sample = dataclasses.replace(
+            suite.samples[0],
+            load_reference=load_reference,
+            reference_key=str(level) if keyed else "",
+        )
+        changed = dataclasses.replace(suite, samples=[sample])
+        (request,) = plan_run(changed, Drift().geometry).requests
+        return clip_key("run", request, reads_reference=reads_reference)
+
+    assert key(1, reads_reference=True) == key(1, reads_reference=True)
+    assert key(1, reads_reference=True) != key(2, reads_reference=True)
+    assert key(1, reads_reference=False) == key(2, reads_reference=False)
