@@ -288,7 +288,7 @@ def test_a_clip_that_hangs_is_a_failed_one(batch_size, make_suite, tmp_path):
     assert {take.id: take.error for take in run.takes().values() if take.error} == {
         "bad": "ClipTimeout: no clip after 0.15 s"
     }
-    with pytest.raises(UserError, match="must be positive, got 0"):
+    with pytest.raises(UserError, match="must be a positive number, got 0"):
         GenerationOptions(timeout_s=0)
 
 
